@@ -5,8 +5,6 @@ import importlib
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
@@ -22,11 +20,11 @@ pytestmark = pytest.mark.skipif(not STUDY.is_file(), reason="the benchmarks are 
 
 
 @pytest.fixture(scope="module")
-def study() -> ModuleType:
+def study():
     return imported(STUDY)
 
 
-def asked(study: ModuleType, **options: Any) -> argparse.Namespace:
+def asked(study, **options):
     usual = {"recipe": "digits", "data": None, "set": [], "seeds": study.SEEDS, "methods": list(study.ROWS),
              "twins": study.TWINS, "limit": 2000, "out": Path("table")}  # fmt: skip
     return argparse.Namespace(**{**usual, **options})
@@ -42,7 +40,7 @@ CARDS = STUDY.parents[1] / "results" / "robust"
 
 
 @pytest.fixture(scope="module")
-def robust_table() -> ModuleType:
+def robust_table():
     return imported(STUDY.with_name("robust_table.py"))
 
 

@@ -1,9 +1,7 @@
 """The documentation: its index and its links lead to files that exist."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,13 +29,13 @@ def test_links_lead_to_files(page):
     assert missing == []
 
 
-def _row_of_each_key() -> dict[str, list[str]]:
+def _row_of_each_key():
     text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([a-z_.]+)` \| (.+) \| (.+) \| .+ \|$", text, flags=re.MULTILINE)
     return {key: [default, allowed] for key, default, allowed in rows}
 
 
-def _constraints(schema: Any, names: dict[str, Any]) -> Iterator[str]:
+def _constraints(schema, names):
     """Yield every number and choice that the JSON schema of a key allows or excludes."""
     if "$ref" in schema:
         schema = names[schema["$ref"].rpartition("/")[2]]

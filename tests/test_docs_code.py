@@ -5,7 +5,6 @@ import importlib
 import inspect
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,13 @@ BLOCK = re.compile(r"^```(\{code-cell\}|\w*)[^\n]*\n(.*?)^```", flags=re.DOTALL 
 PROMPT = re.compile(r"^(?:    )?(?:\$ |!|torchrun .*-m )?(?:[A-Z]+=\S+ )?hiresnn (.*)$", flags=re.MULTILINE)
 
 
-def python_in(text: str) -> Iterator[str]:
+def python_in(text):
     for language, code in BLOCK.findall(text):
         if language in ("python", "{code-cell}"):
             yield re.sub(r"(?m)^(:tags:.*|[!%].*)$", "", code)
 
 
-def commands_in(text: str) -> Iterator[list[str]]:
+def commands_in(text):
     blocks = [code for language, code in BLOCK.findall(text) if language in ("", "bash", "{code-cell}")]
     indented = re.findall(r"(?m)^    hiresnn .*$", BLOCK.sub("", text))
     for code in (*blocks, *indented):
@@ -36,7 +35,7 @@ def commands_in(text: str) -> Iterator[list[str]]:
             yield words[:end]
 
 
-def problem(words: list[str]) -> str | None:
+def problem(words):
     """Return what is wrong with a command or its options; None if nothing is."""
     command: Any = typer.main.get_command(app)
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
@@ -59,7 +58,7 @@ def test_commands_have_the_options_that_the_documentation_names(page):
     assert {command: reason for command, reason in found.items() if reason} == {}
 
 
-def resolved(node: ast.expr) -> Any:
+def resolved(node):
     """Return the object that hiresnn.a.b names; None for any other expression, or if there is no such object."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):
@@ -73,7 +72,7 @@ def resolved(node: ast.expr) -> Any:
     return found
 
 
-def unknown_names(code: str) -> Iterator[str]:
+def unknown_names(code):
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "hiresnn":
             module = importlib.import_module(str(node.module))

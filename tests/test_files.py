@@ -4,7 +4,6 @@ import errno
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,7 +38,7 @@ def test_a_full_disk_and_an_interrupt_keep_the_earlier_file_and_leave_nothing_be
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"old")
 
-    def fails(*_: object) -> None:
+    def fails(*_):
         raise error
 
     monkeypatch.setattr(os, step, fails)
@@ -80,7 +79,7 @@ def test_a_folder_that_cannot_be_filled_is_as_before(tmp_path):
     new, empty = tmp_path / "a" / "new", tmp_path / "empty"
     empty.mkdir()
 
-    def filled(folder: Path, error: Exception) -> None:
+    def filled(folder, error):
         with new_folder(folder):
             (folder / "inner").mkdir()
             (folder / "file").write_text("half")
@@ -105,7 +104,7 @@ def test_several_files_change_together_or_not_at_all(tmp_path, monkeypatch):
     write_together({one: b"1", two: b"2"})
     calls = []
 
-    def second_fails(_: int) -> None:
+    def second_fails(_):
         calls.append(_)
         if len(calls) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -20,7 +19,7 @@ MODULES = {
 }
 
 
-def imported(path: Path) -> Iterator[str]:
+def imported(path):
     """The modules of hiresnn that a file imports, wherever in the file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -33,7 +32,7 @@ def imported(path: Path) -> Iterator[str]:
 IMPORTS = {name: {other for other in imported(path) if other in MODULES} for name, path in MODULES.items()}
 
 
-def layer(module: str) -> int:
+def layer(module):
     """The row of a module's package; hiresnn itself is above all."""
     return LAYER[module.split(".")[1]] if "." in module else len(LAYER)
 

@@ -1,7 +1,6 @@
 """What an installed package adds through entry points is found by name, and imported only when it is used."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ def still(model, images, labels, *, eps=8 / 255):
 
 
 @pytest.fixture(autouse=True)
-def offering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def offering(tmp_path, monkeypatch):
     offer(tmp_path, monkeypatch, CODE, attacks={"still": "still", "missing": "nothing", "fgsm": "nothing"})
 
 

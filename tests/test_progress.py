@@ -14,11 +14,11 @@ class Clock:
 
     now = 0.0
 
-    def __call__(self) -> float:
+    def __call__(self):
         return self.now
 
 
-def plain(clock: Clock) -> tuple[Progress, io.StringIO]:
+def plain(clock):
     text = io.StringIO()
     return Progress(console=Console(file=text, width=20), clock=clock, every=30.0), text
 
@@ -69,7 +69,7 @@ def test_a_task_that_fails_prints_where_it_stopped_and_passes_the_error_on():
     clock = Clock()
     progress, text = plain(clock)
 
-    def work() -> None:
+    def work():
         with progress.task("epoch 1", total=10, unit="batches") as task:
             clock.now = 2.0
             task.advance(3)

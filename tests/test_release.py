@@ -2,7 +2,6 @@
 
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -14,17 +13,17 @@ ADDRESS = "https://example.org/a/b"
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
+def script():
     return imported(SCRIPT)
 
 
-def git(root: Path, *arguments: str) -> str:
+def git(root, *arguments):
     done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path, monkeypatch):
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "Somebody")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "somebody@example.org")

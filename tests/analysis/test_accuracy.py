@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.analysis import evaluate
 from hiresnn.analysis.accuracy import accuracy
@@ -14,11 +14,11 @@ from hiresnn.errors import AttackError, UsageError
 class Bright(nn.Module):
     """Class 1 where the first pixel is above one half."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.slope = nn.Parameter(torch.tensor(1.0))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         first = images.flatten(1)[:, :1] - 0.5
         return self.slope * torch.cat([-first, first], dim=1)
 
@@ -39,7 +39,7 @@ def test_clean_accuracy_does_not_depend_on_the_batch_size(batch_size):
     [(4, 75), (10, 50), (30, 25), (80, 0)],
 )
 def test_accuracy_under_attack_counts_what_the_bound_cannot_reach(eps, expected):
-    def attack(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    def attack(model, images, labels):
         return pgd(model, images, labels, eps=eps / 255, step=eps / 255)
 
     assert accuracy(Bright(), SPLIT, attack=attack, eps=eps / 255) == expected

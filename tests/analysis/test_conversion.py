@@ -3,31 +3,31 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.analysis import ConversionError
 from hiresnn.errors import UsageError
-from hiresnn.network import SpikingNetwork, convert, record
+from hiresnn.network import convert, record
 
 IMAGES = torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(20) % 3
 ON = {"percentile": 90.0, "threshold_scale": 1.0, "start": 0.5, "rescale": True}
 
 
-def ann() -> nn.Sequential:
+def ann():
     torch.manual_seed(0)
     layers = [nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 3)]
     return nn.Sequential(*layers).eval()
 
 
-def measured(network: SpikingNetwork, plain: nn.Module, size: int = 20) -> ConversionError:
+def measured(network, plain, size=20):
     measure = ConversionError(plain, network)
     for images, labels in zip(IMAGES.split(size), LABELS.split(size), strict=True):
         measure.update(images, labels)
     return measure
 
 
-def activations(plain: nn.Sequential) -> dict[str, Tensor]:
+def activations(plain):
     first = plain[:3](IMAGES)
     return {"2": first, "4": plain[3:5](first)}
 
@@ -91,12 +91,12 @@ def test_network_and_ann_are_left_as_they_were():
 class OneReLU(nn.Module):
     """Calls one nn.ReLU twice, pools behind it, and activates by a function."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.conv, self.relu, self.pool = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2)
         self.drop, self.hidden, self.last = nn.Dropout(), nn.Linear(16, 8), nn.Linear(8, 3)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         pooled = self.drop(self.pool(self.relu(self.conv(images))))
         return self.last(F.relu6(0.9 * self.relu(self.hidden(pooled.flatten(1)))))
 

@@ -10,19 +10,19 @@ from dataclasses import astuple
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import hiresnn
 from hiresnn.analysis import PRICES, Energy, EnergyReport, LayerOperations, Prices, count_operations, equivalent_bits
 from hiresnn.analysis.energy import DRAM_WORD_PJ, SRAM_WORD_PJ
 from hiresnn.errors import UsageError
-from hiresnn.network import Encoding, SpikingNetwork, spiking_graph
+from hiresnn.network import spiking_graph
 
 FP32, INT32 = PRICES["fp32"], PRICES["int32"]
 IMAGE = torch.tensor([[1.0, 0.0], [1.0, 1.0]]).reshape(1, 1, 2, 2)
 
 
-def tiny(encoding: Encoding = "direct") -> SpikingNetwork:
+def tiny(encoding="direct"):
     conv, first, last = nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.Linear(2, 3), nn.Linear(3, 2, bias=False)
     with torch.no_grad():
         conv.weight.zero_()
@@ -39,7 +39,7 @@ def tiny(encoding: Encoding = "direct") -> SpikingNetwork:
     return network
 
 
-def report(encoding: Encoding = "direct", variants: int = 1) -> EnergyReport:
+def report(encoding="direct", variants=1):
     measure = Energy(tiny(encoding), variants=variants)
     measure.update(IMAGE.repeat(2, 1, 1, 1))
     return measure.compute()
@@ -139,11 +139,11 @@ def test_traffic_and_printed_energy_of_known_layers():
 
 def test_counting_leaves_the_images_as_they_are_and_refuses_an_empty_batch():
     class Shifting(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.linear, self.out = nn.Linear(4, 3), nn.Linear(3, 2)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return self.out(torch.relu(self.linear(x.sub_(0.1).flatten(1))))
 
     images = torch.rand(2, 1, 2, 2)

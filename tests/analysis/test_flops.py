@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hiresnn.analysis import count_operations
@@ -12,7 +12,7 @@ from hiresnn.network import SpikingNetwork, convert
 T, B = 3, 2
 
 
-def flops(network: nn.Module, images: Tensor) -> dict[str, int]:
+def flops(network, images):
     """Return name of a module, without those around it -> its FLOPs for one image."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
@@ -26,26 +26,26 @@ def flops(network: nn.Module, images: Tensor) -> dict[str, int]:
 class Varied(nn.Module):
     """Strides, groups, dilation, and a layer without padding."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(3, 8, 5, stride=2, padding=2), nn.ReLU(), nn.Conv2d(8, 12, 3, groups=4, bias=False), nn.ReLU(),
             nn.Conv2d(12, 4, (1, 3), padding=2, dilation=2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(7),
         )  # fmt: skip
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.layers(images)
 
 
-def vgg5() -> nn.Module:
+def vgg5():
     return build("vgg5", 10, image_size=16, width=0.1, hidden=16)
 
 
-def resnet12() -> nn.Module:
+def resnet12():
     return build("resnet12", 10, image_size=16, width=0.1)
 
 
-def varied() -> nn.Module:
+def varied():
     network = Varied()
     network(torch.rand(1, 3, 16, 16))  # the size of the lazy layer
     return network

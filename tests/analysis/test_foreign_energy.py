@@ -1,14 +1,13 @@
 """Operations of networks of other libraries, counted by hand; tests/exchange/test_carried.py compares networks."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from hiresnn.analysis import LayerOperations, count_operations
+from hiresnn.analysis import count_operations
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled
 
@@ -18,14 +17,14 @@ T = 3
 class IFNode(nn.Module):
     """SpikingJelly's IF neuron with threshold 1 and reset to 0, as far as its adapter looks."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.v: Any = 0.0
 
-    def reset(self) -> None:
+    def reset(self):
         self.v = 0.0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         self.v = self.v + x
         spikes = (self.v >= 1).float()
         self.v = self.v * (1 - spikes)
@@ -37,16 +36,16 @@ LIFNode = type("LIFNode", (IFNode,), {"__module__": "spikingjelly.neuron"})
 Other = type("Other", (LIFNode,), {"__module__": "spikingjelly.neuron"})
 
 
-def ones(inputs: int, outputs: int) -> nn.Linear:
+def ones(inputs, outputs):
     layer = nn.Linear(inputs, outputs, bias=False)
     nn.init.ones_(layer.weight)
     return layer
 
 
-def counted(network: nn.Module, images: Tensor, **options: Any) -> dict[str, LayerOperations]:
+def counted(network, images, **options):
     neurons = [module for module in network.modules() if isinstance(module, IFNode)]
 
-    def reset(_: nn.Module) -> None:
+    def reset(_):
         for neuron in neurons:
             neuron.reset()
 
@@ -70,11 +69,11 @@ def test_the_image_counts_once_and_spikes_count_at_each_step():
 class Once(nn.Module):
     """Computes the image's side once, before its loop over time."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.first, self.neuron, self.last = ones(2, 4), IFNode(), ones(4, 3)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         current = self.first(images.flatten(1))
         return torch.stack([self.last(self.neuron(current)) for _ in range(T)])
 
@@ -99,11 +98,11 @@ def test_an_encoded_image_counts_at_every_step():
 class Encoding(nn.Module):
     """Its own loop shows the image at even steps only."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.first, self.neuron = ones(2, 4), IFNode()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return torch.stack([self.neuron(self.first(images.flatten(1) * (step % 2 == 0))) for step in range(T)])
 
 
@@ -127,25 +126,25 @@ def test_a_subclass_of_the_user_decays_as_its_base():
 
 
 class Functional(nn.Module):
-    def __init__(self, product: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, product):
         super().__init__()
         self.neuron, self.product = IFNode(), product
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.product(self.neuron(images.flatten(1)), torch.ones(2, 2))
 
 
 class Hiding(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.neuron, self.last = IFNode(), ones(2, 2)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.last(torch.from_numpy(self.neuron(images.flatten(1)).numpy()))
 
 
 class Recurrent(IFNode):
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.recurrent = ones(2, 2)
 

@@ -1,7 +1,6 @@
 """Operations counted on real spikes, against slow loops over every spike and connection."""
 
 import operator
-from collections.abc import Callable
 from dataclasses import asdict
 from itertools import product
 
@@ -10,17 +9,16 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.analysis import Energy, SpikingActivity
-from hiresnn.analysis.energy import LayerOperations
 from hiresnn.analysis.operations import fan_out
 from hiresnn.errors import UsageError
 from hiresnn.models import build
-from hiresnn.network import SpikingNetwork, convert, record, spiking_graph
+from hiresnn.network import convert, record, spiking_graph
 
 
-def slow_fan_out(conv: nn.Conv2d, channels: int, height: int, width: int) -> Tensor:
+def slow_fan_out(conv, channels, height, width):
     """Visit every kernel element of every output and count the input that it reaches."""
     found = torch.zeros(channels, height, width, dtype=torch.float64)
     (k0, k1), (s0, s1), (d0, d1) = conv.kernel_size, conv.stride, conv.dilation
@@ -65,21 +63,21 @@ def test_a_linear_layer_connects_every_input_to_every_output():
     assert fan_out(nn.Linear(3, 5), torch.zeros(2, 3)).tolist() == [5.0, 5.0, 5.0]
 
 
-def counted(network: SpikingNetwork, *batches: Tensor) -> dict[str, LayerOperations]:
+def counted(network, *batches):
     measure = Energy(network)
     for batch in batches:
         measure.update(batch)
     return {layer.name: layer for layer in measure.compute().layers}
 
 
-def spikes_of(network: SpikingNetwork, images: Tensor) -> dict[str, Tensor]:
+def spikes_of(network, images):
     with torch.no_grad(), record(network) as spikes:
         network(images)
     return spikes
 
 
 @pytest.fixture
-def network() -> SpikingNetwork:
+def network():
     torch.manual_seed(0)
     ann = nn.Sequential(
         nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 2, 3, stride=2, padding=1, bias=False), nn.ReLU(),
@@ -148,11 +146,11 @@ def test_a_current_without_spikes_is_multiplied_at_every_step():
 
 
 class Twice(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.linear, self.relu = nn.Linear(4, 4), nn.ReLU()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.linear(self.relu(self.linear(images.flatten(1))))
 
 
@@ -168,11 +166,11 @@ def test_a_layer_used_twice_has_two_entries_and_counts_its_parameters_once():
 class Patches(nn.Module):
     """Folds two patches of two pixels per image into the batch, and unfolds them before the last layer."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.patch, self.relu, self.last = nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(6, 2, bias=False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.last(self.relu(self.patch(images.flatten(1).view(-1, 2))).view(-1, 6))
 
 
@@ -206,11 +204,11 @@ def test_only_the_layer_before_the_first_neurons_sees_the_image():
 
 
 class AsFunction(nn.Module):
-    def __init__(self, product: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, product):
         super().__init__()
         self.weight, self.relu, self.product = nn.Parameter(torch.ones(4, 4)), nn.ReLU(), product
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.product(self.relu(images.flatten(1)), self.weight)
 
 

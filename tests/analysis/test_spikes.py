@@ -8,10 +8,10 @@ from torch import nn
 
 from hiresnn.analysis import PerturbationDistance, SpikeDistance, SpikingActivity, spike_rates
 from hiresnn.errors import UsageError
-from hiresnn.network import SpikingNetwork, record, spiking_graph
+from hiresnn.network import record, spiking_graph
 
 
-def two_neurons(timesteps: int) -> SpikingNetwork:
+def two_neurons(timesteps):
     """Two pixels, each into one IF neuron of threshold 1 with weight 1."""
     ann = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
     first = ann[1]

@@ -14,13 +14,13 @@ from hiresnn.app.networks import save
 from hiresnn.app.recipe import override, read
 from hiresnn.errors import UsageError
 from hiresnn.models import build
-from hiresnn.network import Encoding, convert
+from hiresnn.network import convert
 from hiresnn.progress import Progress
 
 QUIET = Progress(quiet=True)
 
 
-def made(path: Path, encoding: Encoding = "direct") -> Path:
+def made(path, encoding="direct"):
     torch.manual_seed(0)
     recipe = override(read("digits"), {"attack.iterations": "2", "attack.eps": "16/255"})
     ann = build("vgg5", 10, in_channels=1, image_size=8, width=0.05, hidden=8)
@@ -31,7 +31,7 @@ def made(path: Path, encoding: Encoding = "direct") -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path):
     return made(tmp_path / "run")
 
 
@@ -111,7 +111,7 @@ def ann():
 
 
 @pytest.fixture
-def here(run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(run, monkeypatch):
     (run.parent / "mine.py").write_text(OWN)
     monkeypatch.chdir(run.parent)
     return run.parent

@@ -5,19 +5,17 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from hiresnn import data
 from hiresnn.app.audit import PAGE, audit, paper_of, verify
 from hiresnn.app.folder import MODEL, RunFolder, locked
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import override
-from hiresnn.audit import PRESETS, AuditConfig, Card, Preset, parse_bound
+from hiresnn.audit import PRESETS, AuditConfig, Preset, parse_bound
 from hiresnn.audit.card import read_card
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.audit.run import ADVERSARIAL, CARD
@@ -37,26 +35,26 @@ COMMAND = "hiresnn audit runs/run"
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch):
     """Presets that take a second."""
     monkeypatch.setitem(PRESETS, "quick", Preset("quick", 20, (ONE,)))
     monkeypatch.setitem(PRESETS, "standard", Preset("standard", 20, (ONE, replace(ONE, sample=2))))
 
 
 @pytest.fixture
-def runs(trained: Path, tmp_path: Path) -> Path:
+def runs(trained, tmp_path):
     """The trained runs, to write in."""
     return Path(shutil.copytree(trained, tmp_path / "runs"))
 
 
-def audited(target: Path | str, **changes: Any) -> tuple[Card, Path]:
+def audited(target, **changes):
     values = {"bounds": ("8/255", "26/255", "inf"), "batch_size": 15, "eps": "26/255", **changes}
     names = ("preset", "bounds", "attacks", "seed", "batch_size", "views")
     config = AuditConfig(**{name: values.pop(name) for name in names if name in values})
     return audit(str(target), config, progress=Progress(quiet=True), **values)
 
 
-def shown(count: int) -> tuple[Tensor, Tensor]:
+def shown(count):
     split = data.in_turn(data.load("digits").test, count)
     return split.images.float() / 255, split.labels
 
@@ -99,7 +97,7 @@ def test_a_repeated_audit_does_no_work_and_another_network_in_the_folder_does_it
 
 
 def test_the_page_is_written_while_the_folder_is_locked(runs):
-    def page(card: Card) -> str:
+    def page(card):
         with pytest.raises(RunError, match="is in use"):
             locked(runs / "out", "audit folder")
         return card.conclusion.headline
@@ -173,7 +171,7 @@ def always_zero():
 """
 
 
-def function(folder: Path, name: str = "network", *, pixels: int = 64, classes: int = 10) -> str:
+def function(folder, name="network", *, pixels=64, classes=10):
     path = folder / "mine.py"
     path.write_text(NETWORK.format(pixels=pixels, classes=classes))
     return f"{path}:{name}"
@@ -220,7 +218,7 @@ def network():
 """
 
 
-def helped(folder: Path, sign: int) -> str:
+def helped(folder, sign):
     """A network without weights that a module beside its file decides, as a new process finds it."""
     (folder / "mine.py").write_text(HELPED)
     (folder / "layers_of_it.py").write_text(f"SIGN = {sign:+d}  # \n")
@@ -231,7 +229,7 @@ def helped(folder: Path, sign: int) -> str:
 
 
 def test_cached_work_of_a_network_or_a_twin_whose_helpers_changed_is_not_used(runs, tmp_path):
-    def folders(sign: int) -> int:
+    def folders(sign):
         audited(helped(tmp_path, sign), source="digits", out=tmp_path / "out")
         return len(list((tmp_path / "out").glob("cache-*")))
 
@@ -241,7 +239,7 @@ def test_cached_work_of_a_network_or_a_twin_whose_helpers_changed_is_not_used(ru
         audited(runs / "run", twins=(helped(tmp_path, -1),))
 
 
-def archive(path: Path, size: int = 8, classes: int = 10) -> str:
+def archive(path, size=8, classes=10):
     images, labels = np.zeros((2 * classes, size, size, 1), np.uint8), np.arange(2 * classes) % classes
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
     return str(path)

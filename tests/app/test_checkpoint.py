@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn import load
 from hiresnn.app.networks import checksum, load_weights, save
@@ -31,26 +31,26 @@ SHAPE: dict[str, Any] = {
 
 
 @pytest.fixture
-def images() -> Tensor:
+def images():
     return torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
-def ann() -> nn.Module:
+def ann():
     torch.manual_seed(0)
     return build("vgg5", 10, **SHAPE)
 
 
-def own(units: int = 12) -> nn.Module:
+def own(units=12):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, units), nn.ReLU(), nn.Linear(units, 10))
 
 
-def header(path: Path) -> dict[str, Any]:
+def header(path):
     with safe_open(path, framework="pt") as file:
         return json.loads(file.metadata()["hiresnn"])
 
 
-def write(path: Path, tensors: dict[str, Tensor], text: object) -> None:
+def write(path, tensors, text):
     metadata = {} if text is None else {"hiresnn": text if isinstance(text, str) else json.dumps(text)}
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
 
@@ -152,7 +152,7 @@ def test_a_network_of_ones_own_comes_back_with_its_ann(tmp_path, images):
 
 def test_tied_weights_are_saved_and_loaded(tmp_path, images):
     class Tied(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             size = images[0].numel()
             self.first = nn.Linear(size, size, bias=False)
@@ -160,7 +160,7 @@ def test_tied_weights_are_saved_and_loaded(tmp_path, images):
             self.second.weight = self.first.weight
             self.out, self.relu = nn.Linear(size, 3), nn.ReLU()
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return self.out(self.relu(self.second(self.relu(self.first(x.flatten(1))))))
 
     network = convert(Tied(), images, timesteps=4)
@@ -169,7 +169,7 @@ def test_tied_weights_are_saved_and_loaded(tmp_path, images):
 
 
 def test_an_imported_network_is_read_with_one_of_the_same_structure(tmp_path):
-    def imported(threshold: float, timesteps: int = 3) -> SpikingNetwork:
+    def imported(threshold, timesteps=3):
         network = spiking_graph(own(), timesteps)
         network.neurons["2"].threshold.data.fill_(threshold)
         return network
@@ -250,7 +250,7 @@ def test_a_small_file_cannot_allocate_much_memory(tmp_path, ann, change, monkeyp
     largest = sum(parameter.numel() for parameter in ann.parameters())
     initialise = torch.nn.init.kaiming_normal_
 
-    def guarded(tensor: Tensor, **options: object) -> Tensor:
+    def guarded(tensor, **options):
         assert tensor.is_meta or tensor.numel() <= largest
         return initialise(tensor, **options)
 
@@ -279,14 +279,14 @@ def test_weights_of_other_files_are_loaded_by_name(tmp_path, wrapping):
 class Malicious:
     """Creates a file when it is unpickled."""
 
-    def __init__(self, victim: Path) -> None:
+    def __init__(self, victim):
         self.victim = victim
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self):
         return Path.touch, (self.victim,)
 
 
-def changed(**changes: Tensor) -> Callable[[Path], object]:
+def changed(**changes):
     state = own().state_dict()
     return lambda path: torch.save(state | {name.replace("_", "."): value for name, value in changes.items()}, path)
 

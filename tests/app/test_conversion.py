@@ -3,13 +3,11 @@
 import csv
 import io
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hiresnn.app.analyze import conversion
-from hiresnn.app.recipe import Recipe, override
+from hiresnn.app.recipe import override
 from hiresnn.app.train import train
 from hiresnn.errors import RecipeError, RunError
 from hiresnn.progress import Progress
@@ -18,7 +16,7 @@ QUIET = Progress(quiet=True)
 
 
 @pytest.fixture(scope="module")
-def run(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tiny, tmp_path_factory):
     changes = {
         "method": "converted", "ann.epochs": "3", "data.holdout_images": "40", "ann.activation": "qcfs",
         "ann.levels": "4", "conversion.rescale": "true", "conversion.start": "0.5", "conversion.threshold_scale": "1.0",
@@ -27,7 +25,7 @@ def run(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(override(tiny, changes), out=tmp_path_factory.mktemp("runs") / "run", progress=QUIET)
 
 
-def of(result: dict[str, Any], timesteps: int, scale: float = 1.0, images: str = "clean") -> dict[str, Any]:
+def of(result, timesteps, scale=1.0, images="clean"):
     (row,) = (
         row
         for row in result["conversion"]

@@ -4,7 +4,6 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,12 +26,12 @@ QUIET = Progress(quiet=True)
 
 
 @pytest.fixture
-def runs(trained: Path, tmp_path: Path) -> Path:
+def runs(trained, tmp_path):
     """The trained runs, to write in."""
     return Path(shutil.copytree(trained, tmp_path / "runs"))
 
 
-def attacked(run: Path, **options: Any) -> dict[str, Any]:
+def attacked(run, **options):
     return evaluate(run, progress=QUIET, **{"attacks": ["fgsm:eps=0.1"], "limit": 40, **options})
 
 
@@ -152,7 +151,7 @@ def test_the_numbers_are_those_of_the_attack_written_out(runs):
     shown = data.first(data.load("digits").test, 40)
     images, labels = shown.images / 255, shown.labels
 
-    def percent(images: Any) -> float:
+    def percent(images):
         return 100 * (network(images).argmax(1) == labels).float().mean().item()
 
     result = attacked(runs / "run", twins=[runs / "independent"], batch_size=7)
@@ -166,7 +165,7 @@ def test_the_numbers_are_those_of_the_attack_written_out(runs):
 def test_a_seed_decides_what_an_attack_draws_and_the_callers_draws_go_on(runs):
     texts = ["pgd:eps=0.2,step=0,iterations=1,random_start=true", "square:eps=0.1,queries=5"]
 
-    def figures(seed: int | None, attacks: list[str], **options: Any) -> dict[str, Any]:
+    def figures(seed, attacks, **options):
         (runs / "run" / RESULT).unlink()
         return attacked(runs / "run", attacks=attacks, limit=200, seed=seed, **options)["attacks"]
 
@@ -185,7 +184,7 @@ def test_a_seed_decides_what_an_attack_draws_and_the_callers_draws_go_on(runs):
 def test_the_seed_is_that_of_an_attack_with_a_seed_of_its_own_too(runs, monkeypatch):
     seen = []
 
-    def watched(model: Any, images: Any, labels: Any, *, eps: float = 0.1, seed: int = 0) -> Any:
+    def watched(model, images, labels, *, eps=0.1, seed=0):
         seen.append(seed)
         return images
 
@@ -240,7 +239,7 @@ def test_the_holdout_has_a_result_of_its_own(tiny, tmp_path):
     assert not (out / RESULT).exists()
 
 
-def archive(path: Path, *, channels: int = 1, size: int = 8, classes: int = 10) -> str:
+def archive(path, *, channels=1, size=8, classes=10):
     shape = (2 * classes, size, size, channels)
     images, labels = np.zeros(shape, dtype=np.uint8), np.arange(2 * classes) % classes
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)

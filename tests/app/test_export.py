@@ -1,7 +1,6 @@
 """`hiresnn export` writes a file and prints what its readers change."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,7 +12,7 @@ from hiresnn.errors import UsageError
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 
 
-def run(*words: str | Path) -> str:
+def run(*words):
     result = CliRunner().invoke(app, ["export", *map(str, words)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 
@@ -32,11 +31,11 @@ OTHER = override(DIGITS, {"seed": "1", "noise.step": "0.02"})
 EPOCH = {"stage": "snn", "loss": 2.3, "train_accuracy": 10.0, "lr": 0.1, "seconds": 1.5}
 
 
-def listing(path: Path) -> dict[str, bytes]:
+def listing(path):
     return {entry.name: entry.read_bytes() for entry in path.iterdir() if entry.name != LOCK}
 
 
-def begun(path: Path) -> Path:
+def begun(path):
     with RunFolder.create(path, DIGITS) as folder:
         folder.write_bytes(MODEL, b"weights")
     return path
@@ -143,8 +142,8 @@ def test_a_damaged_run_is_refused_in_one_sentence(tmp_path):
     file.touch()
     (run / METRICS).write_text(json.dumps({**EPOCH, "epoch": 1}) + '\n{"epo')
 
-    def with_recipe(text: str) -> Callable[[], object]:
-        def opened() -> object:
+    def with_recipe(text):
+        def opened():
             (run / RECIPE).write_text(text)
             return RunFolder.open(run).recipe
 
@@ -188,7 +187,7 @@ def test_a_shared_folder_keeps_the_recipe_of_whoever_came_first(tmp_path):
 def test_a_second_writer_of_a_shared_folder_says_so_once_and_waits_for_the_first(tmp_path):
     first, lines = RunFolder.shared(tmp_path, DIGITS, wait=lambda: None), []
 
-    def wait() -> None:
+    def wait():
         lines.append("waiting")
         first.write_bytes(MODEL, b"weights")
         first.close()

@@ -18,7 +18,7 @@ def test_the_path_from_the_command_to_eq_1_is_short(tmp_path, monkeypatch):
     frames: list[traceback.FrameSummary] = []
     real = lif.fires
 
-    def traced(*arguments: object, **options: object) -> object:
+    def traced(*arguments, **options):
         stack = traceback.extract_stack()[:-1]  # called by the equation
         if not frames and any(frame.name == "train_batch" for frame in stack):
             frames.extend(frame for frame in stack if Path(frame.filename).is_relative_to(PACKAGE))

@@ -1,7 +1,5 @@
 """Checkpoints of the form of the authors' VGG_SNN, written here, against a step-by-step loop over that form."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -21,7 +19,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 """By which the authors' scripts normalise CIFAR-10."""
 
 
-def state_of(model: str, *, size: int, width: int = 4, hidden: int = 8, seed: int = 0) -> dict[str, Tensor]:
+def state_of(model, *, size, width=4, hidden=8, seed=0):
     """A state_dict of the authors' form, `width` channels where they have 64, in the order of nn.Module."""
     torch.manual_seed(seed)
     convolutions, end = positions(model)
@@ -39,12 +37,12 @@ def state_of(model: str, *, size: int, width: int = 4, hidden: int = 8, seed: in
     return state | {f"leak.l{at}": torch.tensor(1.0 - 0.02 * number) for number, at in enumerate(neurons)}
 
 
-def loop(state: dict[str, Tensor], model: str, images: Tensor, timesteps: int) -> Tensor:
+def loop(state, model, images, timesteps):
     """Logits, one timestep and one layer at a time: u = leak u + current; spike above the threshold; subtract it."""
     convolutions, end = positions(model)
     membranes: dict[int, Tensor] = {}
 
-    def fire(at: int, current: Tensor) -> Tensor:
+    def fire(at, current):
         membranes[at] = state[f"leak.l{at}"] * membranes.get(at, torch.zeros_like(current)) + current
         spikes = (membranes[at] / state[f"threshold.t{at}"] - 1 > 0).float()
         membranes[at] = membranes[at] - state[f"threshold.t{at}"] * spikes
@@ -68,7 +66,7 @@ def loop(state: dict[str, Tensor], model: str, images: Tensor, timesteps: int) -
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> str:
+def source(tmp_path):
     """Ten classes of 3 x 8 x 8 images."""
     generator = np.random.default_rng(0)
     images, labels = generator.integers(0, 256, (40, 8, 8, 3), np.uint8), np.arange(40) % 10
@@ -76,7 +74,7 @@ def source(tmp_path: Path) -> str:
     return str(tmp_path / "images.npz")
 
 
-def written(path: Path, state: object) -> Path:
+def written(path, state):
     torch.save(state, path)
     return path
 

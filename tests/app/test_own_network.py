@@ -3,11 +3,9 @@
 import json
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 import hiresnn
 from hiresnn import data
@@ -15,7 +13,7 @@ from hiresnn.app import analyze
 from hiresnn.app.build import ann_of
 from hiresnn.app.evaluate import evaluate
 from hiresnn.app.folder import MODEL, SOURCE, RunFolder
-from hiresnn.app.recipe import Recipe, override
+from hiresnn.app.recipe import override
 from hiresnn.app.targets import UserCode, load_run, own_code, resolve_model
 from hiresnn.app.train import ann_key, train
 from hiresnn.errors import HiresnnError, RunError, UsageError
@@ -59,29 +57,29 @@ SMALL = {
 }  # fmt: skip
 
 
-def code_in(folder: Path) -> Path:
+def code_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "mine.py").write_text(MINE)
     (folder / "parts.py").write_text(PARTS)
     return folder / "mine.py"
 
 
-def own(recipe: Recipe, source: object, **changes: str) -> Recipe:
+def own(recipe, source, **changes):
     return override(recipe, {**SMALL, "model.source": json.dumps(str(source)), **changes})
 
 
-def fit(recipe: Recipe, out: Path, *, resume: bool = False) -> Path:
+def fit(recipe, out, *, resume=False):
     return train(recipe, out=out, resume=resume, progress=Progress(quiet=True))
 
 
 @pytest.fixture(autouse=True)
-def _no_parts() -> None:
+def _no_parts():
     """Each test has files of its own, and one process imports only one file of each name."""
     sys.modules.pop("parts", None)
 
 
 @pytest.fixture(scope="module")
-def finished(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tiny, tmp_path_factory):
     """A folder with mine.py, a run of it by HIRE, and its ANN. Read only."""
     folder = tmp_path_factory.mktemp("own")
     fit(own(tiny, f"{code_in(folder)}:network"), folder / "runs" / "hire")
@@ -89,7 +87,7 @@ def finished(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copied(finished: Path, tmp_path: Path) -> Path:
+def copied(finished, tmp_path):
     """The same in a folder that a test may change; its recipe names the code by the path of `finished`."""
     for name in ("runs", "mine.py", "parts.py"):
         (shutil.copytree if (finished / name).is_dir() else shutil.copy)(finished / name, tmp_path / name)
@@ -185,12 +183,12 @@ def test_no_file_chooses_the_code_that_runs(copied):
     assert isinstance(network, SpikingNetwork)
 
 
-def build_mine(folder: Path) -> nn.Module:
+def build_mine(folder):
     return UserCode(str(code_in(folder)), "network").network(10)
 
 
 def test_the_ann_is_known_by_the_content_of_code_and_weights_and_not_by_their_path(tiny, tmp_path):
-    def key(folder: str, function: str = "network", weights: bool = False) -> str:
+    def key(folder, function="network", weights=False):
         changes = {"model.weights": json.dumps(str(tmp_path / "w.pt"))} if weights else {}
         recipe = own(tiny, f"{tmp_path / folder / 'mine.py'}:{function}", **changes)
         return ann_key(recipe, data.load("digits"), own_code(recipe))

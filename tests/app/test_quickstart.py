@@ -38,7 +38,7 @@ def test_the_twin_of_a_trained_snn_starts_from_the_same_ann_and_others_from_thei
 
 
 def test_the_table_has_a_row_a_method_and_a_column_an_attack_and_box():
-    def result(clean: float, white: float, black: float, **more: Any) -> dict[str, Any]:
+    def result(clean, white, black, **more):
         attacks = {"pgd": {"white_box": white, "black_box": black}, **more}
         return {"clean": clean, "attacks": attacks, "images": 1234, "seed": 3}
 

@@ -6,8 +6,6 @@ import sys
 import time
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,7 +13,7 @@ import torch
 from hiresnn.app.build import load_data
 from hiresnn.app.folder import MODEL, RESUME, RunFolder
 from hiresnn.app.networks import load
-from hiresnn.app.recipe import Recipe, dump, override
+from hiresnn.app.recipe import dump, override
 from hiresnn.app.train import train
 from hiresnn.data import Batches, Split
 from hiresnn.errors import DataError, RunError, UsageError
@@ -29,14 +27,14 @@ from ..forked import hiresnn, several
 EXACT = {"model.dropout": "0.0", "precision": '"float32"', "ann.epochs": "1", "snn.epochs": "1"}
 
 
-def command(recipe: Recipe, folder: Path, out: Path) -> list[str]:
+def command(recipe, folder, out):
     """The arguments of `hiresnn` that train `recipe`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text(dump(recipe))
     return ["train", str(folder / "recipe.toml"), "--out", str(out), "--quiet"]
 
 
-def finished(recipe: Recipe, folder: Path, out: Path, *more: str) -> tuple[list[int], str, list[str]]:
+def finished(recipe, folder, out, *more):
     """Exit codes, standard output and errors of `hiresnn train` by two processes."""
     ended = several(2, hiresnn(*command(recipe, folder, out), *more))
     return [code for code, _, _ in ended], "".join(output for _, output, _ in ended), [errors for *_, errors in ended]
@@ -45,7 +43,7 @@ def finished(recipe: Recipe, folder: Path, out: Path, *more: str) -> tuple[list[
 def test_a_part_is_of_the_batch_that_one_process_sees():
     split = Split(torch.randint(256, (11, 3, 8, 8), dtype=torch.uint8), torch.arange(11) % 5)
 
-    def batches(*part: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(*part):
         generator = torch.Generator().manual_seed(0)
         return list(Batches(split, 5, shuffle=True, augment=True, generator=generator, part=part))
 
@@ -116,7 +114,7 @@ def test_a_killed_training_goes_on_to_the_same_weights_with_each_processes_own_n
 )
 def test_what_cannot_be_shared_is_refused(tiny, tmp_path, changes, sentence):
     class Alike(Ranks):
-        def gathered(self, value: Any) -> list[Any]:
+        def gathered(self, value):
             return [value, value]
 
     with pytest.raises(UsageError, match=sentence):
@@ -124,7 +122,7 @@ def test_what_cannot_be_shared_is_refused(tiny, tmp_path, changes, sentence):
     assert not (tmp_path / "run").exists()
 
 
-def of_rank(*commands: list[str]) -> None:
+def of_rank(*commands):
     """Run the command of this rank."""
     hiresnn(*commands[int(os.environ["RANK"])])()
 
@@ -149,7 +147,7 @@ def test_what_one_rank_alone_was_told_is_refused_by_all_and_printed_once(tiny, t
     assert not (tmp_path / "run").exists()
 
 
-def lost_at_the_start() -> None:
+def lost_at_the_start():
     joining.MEETING = timedelta(seconds=5)
     if os.environ["RANK"] == "1":
         sys.exit(1)
@@ -178,7 +176,7 @@ class Other(Ranks):
 
     error: DataError
 
-    def gathered(self, value: Any) -> list[Any]:
+    def gathered(self, value):
         return [self.error, value] if self.rank else [value, self.error]
 
 

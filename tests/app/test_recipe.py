@@ -22,7 +22,7 @@ from hiresnn.files import parse_toml
 DIGITS = read("digits")
 
 
-def reread(recipe: Recipe) -> Recipe:
+def reread(recipe):
     return Recipe.model_validate(parse_toml(dump(recipe), "dump"))
 
 

@@ -17,15 +17,15 @@ from ..forked import Forked, hiresnn
 LONG = {"ann.epochs": "60", "ann.lr": "0.01", "snn.epochs": "15", "method": "hire", "noise.bound": "0.12"}
 
 
-def start(recipe: Path, out: Path, *options: str) -> Forked:
+def start(recipe, out, *options):
     return Forked(hiresnn("train", str(recipe), "--out", str(out), "--quiet", *options))
 
 
-def epochs(log: Path | None) -> int:
+def epochs(log):
     return len(log.read_text().splitlines()) if log is not None and log.is_file() else 0
 
 
-def kill(process: Forked, folder: Path, log: str, after: int) -> None:
+def kill(process, folder, log, after):
     """SIGKILL some moments after `log`, a pattern in `folder`, holds `after` epochs."""
     while epochs(next(folder.glob(log), None)) < after:
         assert process.poll() is None, process.wait()
@@ -35,7 +35,7 @@ def kill(process: Forked, folder: Path, log: str, after: int) -> None:
     assert process.wait()[0] == -signal.SIGKILL
 
 
-def timeless(path: Path) -> list[dict[str, object]]:
+def timeless(path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 

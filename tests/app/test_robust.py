@@ -2,14 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from hiresnn.app.folder import METRICS, MODEL, RunFolder
 from hiresnn.app.networks import load
-from hiresnn.app.recipe import Recipe, override
+from hiresnn.app.recipe import override
 from hiresnn.app.train import train
 from hiresnn.errors import RecipeError
 from hiresnn.models import QCFS
@@ -33,15 +32,15 @@ ROBUST = {
 
 
 @pytest.fixture
-def robust(tiny: Recipe) -> Recipe:
+def robust(tiny):
     return override(tiny, ROBUST)
 
 
-def rows(folder: Path) -> list[dict[str, Any]]:
+def rows(folder):
     return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
 
 
-def the_ann(run: Path) -> Path:
+def the_ann(run):
     (folder,) = (run.parent / "ann").iterdir()
     return folder
 

@@ -1,7 +1,5 @@
 """`snn.rounding`: a run that is trained with rounded weights is the network that `--as` audits."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -13,7 +11,7 @@ from hiresnn.exchange import deployed
 from hiresnn.network import SpikingNetwork
 
 
-def network_of(run: Path) -> SpikingNetwork:
+def network_of(run):
     network = load(run / MODEL)
     assert isinstance(network, SpikingNetwork)
     return network

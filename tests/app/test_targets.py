@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,7 +53,7 @@ def ours():
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Iterator[Path]:
+def source(tmp_path):
     """A file with functions that return networks, which imports another beside it."""
     path = tmp_path / "mine.py"
     path.write_text(SOURCE)
@@ -167,7 +166,7 @@ def test_files_of_one_name_are_two_modules_but_what_they_import_beside_them_need
 
 
 def test_no_two_targets_leave_their_evidence_in_one_folder(trained, source):
-    def folder(text: str, kind: str = "function", name: str = "net-network") -> str:
+    def folder(text, kind="function", name="net-network"):
         return audit_folder(text, ModelSource(nn.Flatten(), name, kind)).as_posix()
 
     here = Path.cwd()

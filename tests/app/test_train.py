@@ -1,7 +1,6 @@
 """`train`: from a recipe to a run folder, and an ANN that several runs share."""
 
 import threading
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ import torch
 from hiresnn.app.build import COUNTS, clamp_counts, device_of, splits
 from hiresnn.app.folder import LOCK, MODEL, RunFolder
 from hiresnn.app.networks import load
-from hiresnn.app.recipe import Recipe, dump, override
+from hiresnn.app.recipe import dump, override
 from hiresnn.app.train import ann_key, ann_recipe, train
 from hiresnn.cli import main
 from hiresnn.data import DataSet, Split
@@ -20,18 +19,18 @@ from hiresnn.training import epochs
 from hiresnn.training.methods import METHOD_NAMES
 
 
-def fit(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress | None = None) -> Path:
+def fit(recipe, out, *, resume=False, progress=None):
     return train(recipe, out=out, resume=resume, progress=progress or Progress(quiet=True))
 
 
-def files(path: Path) -> dict[str, tuple[bytes, int]]:
+def files(path):
     """Content and time of change of every file but the locks."""
     found = (entry for entry in sorted(path.rglob("*")) if entry.is_file() and entry.name != LOCK)
     return {str(entry.relative_to(path)): (entry.read_bytes(), entry.stat().st_mtime_ns) for entry in found}
 
 
 @pytest.fixture
-def numbered() -> DataSet:
+def numbered():
     """60 training and 20 test images of 2x2, no two alike, six classes in turn."""
     pixels = torch.arange(80, dtype=torch.uint8).view(80, 1, 1, 1).expand(80, 1, 2, 2).contiguous()
     labels = torch.arange(80) % 6
@@ -60,7 +59,7 @@ FIRST_LOSSES: dict[str, list[float]] = {
 }
 
 
-def dropout_of_this_torch() -> float:
+def dropout_of_this_torch():
     """What a dropout from seed 0 leaves of 400 ones."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -179,7 +178,7 @@ def test_a_run_that_needs_an_ann_in_training_waits_for_it_and_then_uses_it(train
 
 
 def test_frozen_neurons_keep_what_calibration_gave_them(tiny, tmp_path):
-    def course(frozen: bool) -> list[dict[str, float]]:
+    def course(frozen):
         changes = {"method": "hire", "snn.train_neurons": str(not frozen).lower()}
         out = fit(override(tiny, changes), tmp_path / f"frozen-{frozen}")
         rows = RunFolder.open(out).read_metrics()
@@ -212,7 +211,7 @@ def test_a_folder_of_another_run_is_refused_and_unharmed(trained, tiny, resume):
 
 
 def test_held_out_images_are_never_trained_on_nor_tested_on(tiny, numbered):
-    def pixels(split: Split | None) -> list[int]:
+    def pixels(split):
         return split.images[:, 0, 0, 0].tolist()
 
     changes = {"data.holdout_images": "18", "data.train_images": "30"}
@@ -237,7 +236,7 @@ def test_a_run_with_a_holdout_looks_at_that_and_not_at_the_test(tiny, tmp_path, 
 def test_progress_is_plain_lines_and_quiet_is_silent(tiny, tmp_path, capsys):
     (tmp_path / "tiny.toml").write_text(dump(override(tiny, {"snn.epochs": "1"})))
 
-    def run(out: str, *options: str) -> tuple[str, str]:
+    def run(out, *options):
         with pytest.raises(SystemExit) as caught:
             main(["train", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / out), *options])
         assert not caught.value.code

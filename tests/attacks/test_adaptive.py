@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from hiresnn.attacks import apgd, sa_pgd
 from hiresnn.attacks.adaptive import Checkpoints, lengths
@@ -18,7 +17,7 @@ def test_checkpoints_get_closer_during_a_run():
     assert lengths(0) == []
 
 
-def followed(*losses: float, iterations: int = 20) -> list[bool]:
+def followed(*losses, iterations=20):
     """Whether the step is halved after each loss but the first. Of 20 iterations checkpoints are at 4, 7, 9, 10..."""
     checkpoints = Checkpoints(iterations, torch.tensor([float(losses[0])]))
     return [bool(checkpoints.halve(torch.tensor([float(loss)]))) for loss in losses[1:]]
@@ -56,10 +55,10 @@ class Valley:
     Remembers every x that it is asked for.
     """
 
-    def __init__(self, top: float) -> None:
+    def __init__(self, top):
         self.top, self.seen = top, list[float]()
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images):
         x = images.flatten(1)
         self.seen.append(x[0, 0].item())
         return torch.cat([torch.zeros_like(x), -(x - self.top).abs()], 1)
@@ -68,7 +67,7 @@ class Valley:
 IMAGE, LABEL = torch.tensor([[[[0.5]]]]), torch.tensor([0])
 
 
-def run(model: Valley, iterations: int) -> Tensor:
+def run(model, iterations):
     return apgd(model, IMAGE, LABEL, eps=0.2, iterations=iterations, loss="margin", generator=torch.Generator())
 
 
@@ -101,13 +100,13 @@ def test_targets_are_attacked_from_the_most_to_the_least_likely_class():
     """Class 3, the third best, is the only one that the ball reaches."""
     weight = torch.tensor([[1.0, 1.0], [0.98, 0.98], [0.9, 0.9], [0.0, 1.2]])
 
-    def model(images: Tensor) -> Tensor:
+    def model(images):
         return images.flatten(1) @ weight.T
 
     images = torch.full((1, 1, 1, 2), 0.5)  # logits 1, 0.98, 0.9, 0.6; class 3 wins where 0.2 x_2 > x_1
     labels = torch.tensor([0])
 
-    def broken(targets: int) -> bool:
+    def broken(targets):
         found = apgd(
             model, images, labels, eps=0.45, iterations=20, loss="dlr-targeted", targets=targets,
             generator=torch.Generator().manual_seed(0),
@@ -121,7 +120,7 @@ def test_targets_are_attacked_from_the_most_to_the_least_likely_class():
 WEIGHT = torch.tensor([3.0, -0.5, 0.0, 1e-15])
 
 
-def weighted(images: Tensor) -> Tensor:
+def weighted(images):
     """Logits (0, w.x - 9): label 0 is never lost, the gradient of the margin is w."""
     score = images.flatten(1) @ WEIGHT[:, None] - 9
     return torch.cat([torch.zeros_like(score), score], 1)
@@ -141,7 +140,7 @@ def test_the_step_shrinks_where_the_gradient_changes_sign():
     """One pixel that oscillates about the top of its loss: hand-rolled moments against the iterates."""
     seen = list[float]()
 
-    def valley(images: Tensor) -> Tensor:
+    def valley(images):
         x = images.flatten(1)
         seen.append(x[0, 0].item())
         return torch.cat([torch.zeros_like(x), -2 * (x - 0.53).abs()], 1)
@@ -160,7 +159,7 @@ def test_the_step_shrinks_where_the_gradient_changes_sign():
 
 
 def test_the_step_does_not_depend_on_the_size_of_the_gradient():
-    def scaled(images: Tensor) -> Tensor:
+    def scaled(images):
         return 1e-30 * weighted(images)
 
     found = sa_pgd(scaled, GREY, LABEL, eps=0.1, iterations=1, loss="margin")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn import gradient_rule
 from hiresnn.attacks import autoattack, parse
@@ -21,11 +21,11 @@ class Veiled(nn.Module):
     (its standard deviation is 0.0125 at most). The own rule is zero further than 1e-6 from the threshold.
     """
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.lif = LIF(0.5, surrogate=Linear(width=1e-6))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         spikes = self.lif(images.mean((1, 2, 3))[:, None], Window(1, len(images)))
         others = [torch.full_like(spikes, value) for value in (0.4, -1.0, -1.2)]
         return torch.cat([others[0], spikes, *others[1:]], 1)
@@ -34,11 +34,11 @@ class Veiled(nn.Module):
 IMAGES, LABELS = torch.full((3, 1, 8, 8), 0.44), torch.zeros(3, dtype=torch.int64)
 
 
-def standing(model: nn.Module, images: Tensor) -> int:
+def standing(model, images):
     return int((model(images).argmax(1) == LABELS[: len(images)]).sum())
 
 
-def linear(classes: int) -> nn.Module:
+def linear(classes):
     """Logits that differ by 0.03 on a grey image of 0.5, each in its own pixel."""
     layer = nn.Linear(16, classes)
     layer.weight.data = torch.eye(classes, 16)
@@ -89,7 +89,7 @@ def test_the_seed_decides_the_draws_and_the_global_generator_is_restored():
 
 
 def test_autoattack_is_silent_and_restores_log_and_trace(capfd, caplog):
-    def trace(frame: object, event: str, argument: object) -> None:
+    def trace(frame, event, argument):
         return None
 
     model, before = linear(4), sys.gettrace()

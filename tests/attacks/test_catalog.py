@@ -1,12 +1,10 @@
 """Attacks as values and as text, and attacks that users add: registered, as a file, or by an installed package."""
 
-from collections.abc import Callable, Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn import plugins
 from hiresnn.app.targets import load_attack
@@ -240,7 +238,7 @@ def darker(model, images, labels, *, eps=0.1, strength=1.0, steps=1, twice=False
 
 
 @pytest.fixture(autouse=True)
-def clean_tables() -> Iterator[None]:
+def clean_tables():
     attacks, rules = dict(ATTACKS), dict(RULES)
     yield
     for table, entries in ((ATTACKS, attacks), (RULES, rules)):
@@ -323,8 +321,8 @@ def test_an_installed_package_offers_attacks_and_rules(tmp_path, monkeypatch):
         parse("broken")
 
 
-def raises(error: BaseException) -> Callable[..., Tensor]:
-    def attack(model: object, images: Tensor, labels: Tensor, *, eps: float = 0.1) -> Tensor:
+def raises(error):
+    def attack(model, images, labels, *, eps=0.1):
         raise error
 
     return attack

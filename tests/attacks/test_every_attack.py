@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hiresnn.attacks import ATTACKS, AttackSpec, check, parse, seeded
+from hiresnn.attacks import ATTACKS, check, parse, seeded
 from hiresnn.errors import UsageError
 from hiresnn.metrics import correct
 from hiresnn.neurons import LIF, RULES, Linear, Window
@@ -36,34 +36,34 @@ every_attack = pytest.mark.parametrize(("name", "options"), ROWS)
 class Spiking(nn.Module):
     """Linear, LIF over two steps, linear: the smallest network that every attack can run on."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.first, self.lif, self.last = nn.Linear(32, 20), LIF(0.5), nn.Linear(20, 4)
         for parameter in (*self.first.parameters(), *self.last.parameters()):
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         spikes = self.lif(self.first(images.flatten(1)), Window(2, len(images)), False)
         return self.last(spikes).view(2, len(images), 4).sum(0)
 
 
 @pytest.fixture
-def network() -> Spiking:
+def network():
     return Spiking()
 
 
 @pytest.fixture
-def images() -> Tensor:
+def images():
     return torch.rand(6, 2, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
-def labels(network: Spiking, images: Tensor) -> Tensor:
+def labels(network, images):
     return network(images).argmax(1)
 
 
-def spec(name: str, options: str, eps: float = EPS) -> AttackSpec:
+def spec(name, options, eps=EPS):
     return parse(f"{name}(eps={eps}, {options})")
 
 
@@ -97,7 +97,7 @@ def test_an_attack_is_the_same_inside_inference_mode(network, images, labels, na
 def test_an_attack_breaks_a_model_whose_logits_become_nan_off_the_image(network, images, labels, name, options):
     plain, originals = network.forward, images.clone()
 
-    def failing(queried: Tensor) -> Tensor:
+    def failing(queried):
         known = (queried[:, None] == originals[None]).flatten(2).all(2).any(1)
         return torch.where(known[:, None], plain(queried), torch.nan)
 
@@ -161,7 +161,7 @@ def test_a_generator_makes_the_draws_repeatable(network, images, labels, name):
     if name in ("pgd-restarts", "sa-pgd"):
         options = {"restarts": 2, "iterations": 0}  # what a climb ends at may be one place for all starts
 
-    def run(seed: int) -> Tensor:
+    def run(seed):
         generator = torch.Generator().manual_seed(seed)
         return ATTACKS[name].run(network, images, labels, eps=0.3, generator=generator, **options)
 
@@ -171,7 +171,7 @@ def test_a_generator_makes_the_draws_repeatable(network, images, labels, name):
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "pgd-restarts", "apgd", "sa-pgd"])
 def test_an_attack_runs_under_its_gradient_rule(network, images, labels, name):
-    def attacked(options: str) -> Tensor:
+    def attacked(options):
         with seeded(0):
             return parse(f"{name}({options})", eps=EPS, iterations=3)(network, images, labels)
 

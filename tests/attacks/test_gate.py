@@ -144,7 +144,7 @@ def test_two_threads_that_overlap_leave_a_network_as_it_was():
     network, before, barrier = nn.Sequential(Network(), Network()), Network().flags(), Barrier(2, timeout=10)
     seen = []
 
-    def work(model: nn.Module, leaves_first: bool) -> None:
+    def work(model, leaves_first):
         for turn in range(15):
             barrier.wait()
             with frozen(model):

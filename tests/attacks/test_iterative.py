@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.attacks import fgsm, greedy, pgd, pgd_restarts, unbroken
 from hiresnn.attacks.gate import ascend, perturbed
@@ -178,10 +178,10 @@ class Trap:
     From 0.5 steps of 0.1 lead through 0.6, the gap, to the edge of the ball at 0.8.
     """
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.sizes: list[int] = []
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images):
         self.sizes.append(len(images))
         x = images.flatten(1)
         inside = ((x - 0.6).abs() < 0.01) * 10.0
@@ -208,11 +208,11 @@ def test_a_broken_image_leaves_the_batch():
 
 def test_a_second_start_breaks_an_image_that_the_first_cannot():
     # a gap at 0.35, off every step from 0.5; the loss falls towards it
-    def model(images: Tensor) -> Tensor:
+    def model(images):
         x = images.flatten(1)
         return torch.cat([torch.zeros_like(x), x - 1 + ((x - 0.35).abs() < 0.02) * 10.0], 1)
 
-    def wrong(restarts: int) -> bool:
+    def wrong(restarts):
         options = {"eps": 0.2, "step": 0.1, "iterations": 3, "restarts": restarts}
         found = pgd_restarts(model, PIXELS[:1], ZEROS[:1], generator=torch.Generator().manual_seed(0), **options)
         return bool(model(found).argmax() == 1)
@@ -239,20 +239,20 @@ def test_unbroken_agrees_with_the_images_of_pgd_restarts():
 class OneNeuron(nn.Module):
     """A pixel, a LIF of threshold 0.5 over one step, logits (0.5, spike)."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.lif = LIF(0.5)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         spikes = self.lif(images.flatten(1), Window(1, len(images)))
         return torch.cat([torch.full_like(spikes, 0.5), spikes], 1)
 
 
-def blind(z: Tensor) -> Tensor:
+def blind(z):
     return torch.zeros_like(z)
 
 
-def backwards(z: Tensor) -> Tensor:
+def backwards(z):
     return -torch.ones_like(z)
 
 

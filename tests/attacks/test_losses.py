@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.attacks import fgsm
 from hiresnn.attacks.losses import (
@@ -45,7 +45,7 @@ def test_dlr_does_not_depend_on_the_scale_of_the_logits():
 
 
 def test_margin_and_dlr_keep_their_gradient_at_huge_logits():
-    def model(images: Tensor) -> Tensor:
+    def model(images):
         return 1e4 * images.flatten(1)
 
     images = torch.tensor([[[[0.9, 0.1, 0.3]]]])
@@ -72,14 +72,14 @@ def test_too_few_classes_are_refused_with_the_remedy():
         dlr_targeted(LOGITS[:, :3], LABELS, LABELS)
 
 
-def identity(images: Tensor) -> Tensor:
+def identity(images):
     return images.flatten(1)
 
 
 class Summing(nn.Module):
     """Logits that are sums over 4 timesteps, or their mean."""
 
-    def __init__(self, readout: str | None = None) -> None:
+    def __init__(self, readout=None):
         super().__init__()
         self.timesteps = 4
         if readout is not None:
@@ -111,10 +111,10 @@ def test_a_gradient_that_is_not_a_number_becomes_zero():
 def test_a_model_without_a_gradient_or_without_logits_is_named():
     images, labels = torch.rand(2, 1, 1, 4), torch.tensor([0, 1])
 
-    def detached(images: Tensor) -> Tensor:
+    def detached(images):
         return images.detach().flatten(1)
 
-    def of_weights(images: Tensor) -> Tensor:  # has a gradient, but not in the images
+    def of_weights(images):  # has a gradient, but not in the images
         return images.detach().flatten(1) * torch.ones(4, requires_grad=True)
 
     for model in (detached, of_weights):
@@ -139,7 +139,7 @@ class Alternating:
 
     calls = 0
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images):
         self.calls += 1
         scores = images.flatten(1) * self.calls
         return torch.cat([scores, torch.zeros_like(scores)], 1)
@@ -161,10 +161,10 @@ def test_expected_logits_are_a_mean_without_a_graph():
 class Drawing:
     """Logits (w (x - 0.5), 0), the weight w the next of a list at every call."""
 
-    def __init__(self, *weights: float) -> None:
+    def __init__(self, *weights):
         self.weights, self.calls = weights, 0
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images):
         weight = self.weights[self.calls % len(self.weights)]
         self.calls += 1
         first = weight * (images.flatten(1).sum(1) - 0.5)

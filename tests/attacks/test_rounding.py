@@ -1,7 +1,5 @@
 """Roundings that let gradients through: the same values, the gradient of the value itself, and a count."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +10,7 @@ from hiresnn.attacks import pgd, rounds, through_rounding
 VALUES = (0.2, 0.7, -0.4)
 
 
-def gradient(function: Callable[[Tensor], Tensor]) -> tuple[list[float], int]:
+def gradient(function):
     """d sum(function) / d x at VALUES and the steps counted; the values are checked against those without the mode."""
     x = torch.tensor(VALUES, requires_grad=True)
     plain = function(torch.tensor(VALUES))
@@ -143,11 +141,11 @@ class Mine(torch.autograd.Function):
     """A rounding with a backward pass of the model's own."""
 
     @staticmethod
-    def forward(ctx: object, x: Tensor) -> Tensor:
+    def forward(ctx, x):
         return x.round()
 
     @staticmethod
-    def backward(ctx: object, grad: Tensor) -> Tensor:
+    def backward(ctx, grad):
         return 5 * grad
 
 
@@ -167,13 +165,13 @@ def test_the_mode_ends_with_its_block_and_counts_from_zero():
 class Rounded(nn.Module):
     """A linear model behind images of 16 grey levels."""
 
-    def __init__(self, quantise: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, quantise):
         super().__init__()
         self.quantise = quantise
         self.linear = nn.Linear(16, 3)
         self.linear.weight.data = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.linear(self.quantise(images).flatten(1))
 
 

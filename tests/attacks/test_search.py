@@ -1,10 +1,7 @@
 """Square and random noise: their draws, their number of queries, and what they find."""
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor
 
 from hiresnn.attacks import apgd, pgd_restarts, random_noise, sa_pgd, square
 from hiresnn.attacks.search import KINDS, side
@@ -24,11 +21,11 @@ def test_a_square_is_smaller_than_the_image_and_at_least_one_pixel():
 class Counting:
     """Logits (0, sum of x - lead): counts forward passes and images; no graph is ever built."""
 
-    def __init__(self, lead: float) -> None:
+    def __init__(self, lead):
         self.lead, self.passes = lead, 0
         self.graphs = False
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images):
         self.passes += 1
         self.graphs |= images.requires_grad or torch.is_grad_enabled()
         score = images.flatten(1).sum(1, keepdim=True) - self.lead
@@ -53,7 +50,7 @@ def test_square_reaches_the_corner_of_the_ball():
 class Ridge:
     """Logits (0, 4 y - 3.9) without any gradient, where y is 1 only if all but few of 16 pixels are above 0.5."""
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images):
         raised = (images.flatten(1) > 0.5 + 0.05).float().mean(1, keepdim=True)
         return torch.cat([torch.zeros_like(raised), 4 * raised - 3.9], 1) + 0 * images.flatten(1)[:, :1]
 
@@ -62,7 +59,7 @@ class Ridge:
 def test_a_finish_by_square_continues_from_the_best_iterate_where_gradients_vanish(attack):
     images, labels = torch.full((8, 1, 4, 4), 0.5), torch.zeros(8, dtype=torch.int64)
 
-    def margins(**options: Any) -> Tensor:
+    def margins(**options):
         generator = torch.Generator().manual_seed(0)
         found = attack(Ridge(), images, labels, eps=0.1, iterations=2, generator=generator, **options)
         assert (found - images).abs().max() <= 0.1 + 1e-6
@@ -76,7 +73,7 @@ def test_a_finish_by_square_continues_from_the_best_iterate_where_gradients_vani
 GREY = torch.full((50, 1, 10, 10), 0.5)
 
 
-def drawn(kind: str) -> Tensor:
+def drawn(kind):
     return KINDS[kind](GREY, 0.2, torch.Generator().manual_seed(0))
 
 
@@ -99,11 +96,11 @@ def test_gaussian_noise_is_clipped_at_one_standard_deviation():
 
 
 def test_each_image_gets_its_worst_draw():
-    def model(images: Tensor) -> Tensor:  # class 1 only where the mean brightness has risen by 0.02
+    def model(images):  # class 1 only where the mean brightness has risen by 0.02
         brightness = images.mean((1, 2, 3))[:, None]
         return torch.cat([torch.full_like(brightness, 0.52), brightness], 1)
 
-    def risen(draws: int) -> Tensor:
+    def risen(draws):
         generator = torch.Generator().manual_seed(0)
         labels = torch.zeros(50, dtype=torch.long)
         return model(random_noise(model, GREY, labels, eps=0.2, draws=draws, generator=generator))[:, 1] - 0.5

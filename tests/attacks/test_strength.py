@@ -1,24 +1,21 @@
 """How strong the attacks are: against what is known exactly, against the reference, and against masked gradients."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from pyautoattack.square import SquareAttack
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn import convert, gradient_rule
 from hiresnn.attacks import adaptive, apgd, frozen, parse, pgd, pgd_restarts, sa_pgd, square, verified
 from hiresnn.attacks import seeded as seeded_globally
 from hiresnn.attacks.adaptive import Checkpoints
 from hiresnn.data.sources import read_digits
-from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Linear
 from hiresnn.neurons.layer_rules import ASSG
-from hiresnn.neurons.rules import Rule
 from hiresnn.neurons.surrogate import Arctan
 
 EPS = 0.1
@@ -26,20 +23,20 @@ ONE_IN_200 = 0.5
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[Tensor, Tensor]:
+def digits():
     """1,797 images 8 x 8 in [0, 1] with their labels."""
     images, labels = read_digits()
     return images[:, None].float() / 16, labels
 
 
 @pytest.fixture(scope="module")
-def shown(digits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def shown(digits):
     """200 images that no network was trained on."""
     return digits[0][1400:1600], digits[1][1400:1600]
 
 
 @pytest.fixture(scope="module")
-def network(digits: tuple[Tensor, Tensor]) -> SpikingNetwork:
+def network(digits):
     """A small spiking network of four steps, about 90 % right."""
     torch.manual_seed(0)
     images, labels = digits
@@ -61,27 +58,27 @@ def network(digits: tuple[Tensor, Tensor]) -> SpikingNetwork:
     return convert(ann, images[:200], timesteps=4, threshold_scale=0.7).eval()
 
 
-def accuracy(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> float:
+def accuracy(model, images, labels):
     with torch.no_grad():
         return 100 * int((model(images).argmax(1) == labels).sum()) / len(labels)
 
 
-def seeded(seed: int = 0) -> torch.Generator:
+def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
 class Affine:
     """A linear model and grey images, far from 0 and 1, whose robust accuracy is known at every bound."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes):
         self.weight = torch.randn(classes, 36, generator=seeded(1))
         self.images = 0.3 + 0.4 * torch.rand(200, 1, 6, 6, generator=seeded(2))
         self.labels = self(self.images).argmax(1)
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images):
         return (images.flatten(1) - 0.5) @ self.weight.T
 
-    def robust(self, eps: float) -> float:
+    def robust(self, eps):
         """Standing where margin > eps * L1 norm of the weight difference, for every other class."""
         standing = 0
         for scores, label in zip(self(self.images).tolist(), self.labels.tolist(), strict=True):
@@ -92,7 +89,7 @@ class Affine:
             )
         return standing / 2
 
-    def standing(self, attack: Callable[..., Tensor], eps: float) -> float:
+    def standing(self, attack, eps):
         images = verified(lambda *args: attack(*args, eps=eps), self, self.images, self.labels, eps=eps)
         return accuracy(self, images, self.labels)
 
@@ -121,13 +118,13 @@ def test_many_linear_classes_get_their_exact_robust_accuracy_by_targeted_apgd(ep
     model = Affine(6)
     assert 0 < model.robust(eps) < 100
 
-    def targeted(*args: Tensor, eps: float) -> Tensor:
+    def targeted(*args, eps):
         return apgd(*args, eps=eps, iterations=20, loss="dlr-targeted", generator=seeded())
 
     assert model.standing(targeted, eps) == model.robust(eps)
 
 
-def under(network: SpikingNetwork, rule: Rule | None) -> AbstractContextManager[None]:
+def under(network, rule):
     return gradient_rule(network, rule) if rule else nullcontext()
 
 
@@ -137,7 +134,7 @@ class FirstStepFromZero(Checkpoints):
     So a first step counts as a fall where the loss is negative (DLR), and the step size is halved sooner.
     """
 
-    def __init__(self, iterations: int, loss: Tensor) -> None:
+    def __init__(self, iterations, loss):
         super().__init__(iterations, loss)
         self._last = torch.zeros_like(loss)
 
@@ -173,9 +170,7 @@ def test_square_is_as_strong_as_that_of_autoattack(network, shown):
     assert accuracy(network, ours, shown[1]) <= accuracy(network, theirs, shown[1]) + ONE_IN_200
 
 
-def released_sa_pgd(
-    network: SpikingNetwork, images: Tensor, labels: Tensor, iterations: int, generator: torch.Generator
-) -> Tensor:
+def released_sa_pgd(network, images, labels, iterations, generator):
     """Which images an independent loop breaks: SA-PGD as its authors released it.
 
     It starts at random, takes the cross-entropy of time-mean logits, halves the step at every checkpoint and never
@@ -221,16 +216,16 @@ def test_sa_pgd_is_as_strong_as_an_independent_loop_of_the_released_attack(netwo
 class Scaled(nn.Module):
     """A network whose logits are 10,000 times as large, so that its cross-entropy has no gradient left."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network):
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return 1e4 * self.network(images)
 
 
 @contextmanager
-def masked(network: SpikingNetwork, mask: str) -> Iterator[nn.Module]:
+def masked(network, mask):
     """The network with its gradients hidden; its answers are the same."""
     if mask == "huge logits":
         yield Scaled(network)

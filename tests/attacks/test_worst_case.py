@@ -1,19 +1,19 @@
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hiresnn.attacks import Model, pgd, transfer
+from hiresnn.attacks import pgd, transfer
 from hiresnn.attacks.losses import WorstCandidates, best_of
 from hiresnn.errors import UsageError
 
 
-def two_classes(images: Tensor) -> Tensor:
+def two_classes(images):
     """Class 0 where the one pixel is below 0.5; margin loss 2 x - 1 for label 0."""
     x = images.flatten(1)
     return torch.cat([1 - x, x], 1)
 
 
-def pixels(*values: float) -> Tensor:
+def pixels(*values):
     return torch.tensor(values).view(-1, 1, 1, 1)
 
 
@@ -42,8 +42,8 @@ def test_rows_say_which_images_the_candidates_belong_to():
     assert worst.standing.tolist() == [0, 1]
 
 
-def brighter(by: float) -> object:
-    def attack(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+def brighter(by):
+    def attack(model, images, labels):
         attack.seen.append(len(images))
         return images + by
 
@@ -66,7 +66,7 @@ def test_best_of_no_attack_is_refused():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_logits_that_are_not_finite_count_as_misclassified(value):
-    def failing(images: Tensor) -> Tensor:  # argmax would call NaN class 0, which is the label
+    def failing(images):  # argmax would call NaN class 0, which is the label
         x = images.flatten(1)
         return torch.where(x > 0.3, value, two_classes(images))
 

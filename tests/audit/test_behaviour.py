@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from hiresnn.attacks import fgsm, frozen, loss_gradient, pgd
 from hiresnn.attacks.losses import margin
-from hiresnn.audit import About, Card, InstrumentedModel
+from hiresnn.audit import About, InstrumentedModel
 from hiresnn.audit.behaviour import EOT_SAMPLES, OWN, ROUNDING, seed_of
 from hiresnn.audit.build_card import build_card
 from hiresnn.checks import fingerprint
@@ -19,28 +18,26 @@ from hiresnn.errors import UsageError
 from hiresnn.neurons import Linear
 
 from .hostile import HOSTILE, SometimesNaN, WritesIntoItsInput
-from .small import ONCE, Run
-
-Shown = tuple[Tensor, Tensor]
+from .small import ONCE
 
 
 class Flat(nn.Module):
     """Logits of three classes, linear in four pixels."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.linear = nn.Linear(4, 3)
         nn.init.normal_(self.linear.weight, generator=torch.Generator().manual_seed(0))
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.linear(images.flatten(1))
 
 
 class Noisy(Flat):
     """The same with noise on its logits, from torch's global generator."""
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         logits = super().forward(images)
         return logits + torch.randn(logits.shape)
 
@@ -48,24 +45,24 @@ class Noisy(Flat):
 class Rounding(Flat):
     """The same on images of 16 levels."""
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return super().forward((images * 15).round() / 15)
 
 
 class Cut(Flat):
     """The same answers with a gradient of a tenth."""
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return super().forward(images.detach() + 0.1 * (images - images.detach()))
 
 
 @pytest.fixture
-def grey() -> Tensor:
+def grey():
     return torch.linspace(0.2, 0.8, 20).view(5, 1, 2, 2)
 
 
 @pytest.fixture
-def labels() -> Tensor:
+def labels():
     return torch.tensor([0, 1, 2, 0, 1])
 
 
@@ -101,15 +98,15 @@ def test_every_draw_of_a_random_network_is_a_pass(grey, labels):
 class Shared(Flat):
     """The same with one draw of noise for the whole batch."""
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return super().forward(images) + torch.randn(1, 3)
 
 
-def in_one_batch(model: nn.Module, images: Tensor) -> Tensor:
+def in_one_batch(model, images):
     return model(images.repeat(4, 1, 1, 1)).view(4, len(images), 3)
 
 
-def one_by_one(model: nn.Module, images: Tensor) -> Tensor:
+def one_by_one(model, images):
     return torch.stack([model(images) for _ in range(4)])
 
 
@@ -131,7 +128,7 @@ def test_logits_and_gradients_of_a_random_network_are_means_over_its_draws(grey,
 def test_draws_depend_on_the_seed_alone_and_torchs_state_is_restored(grey):
     audited = InstrumentedModel(Noisy(), grey)
 
-    def logits(seed: int) -> Tensor:
+    def logits(seed):
         with audited.measured(seed):
             answers: Tensor = audited(grey)
         return answers
@@ -194,7 +191,7 @@ def test_a_network_takes_the_rules_that_fit_its_neurons(network, shown, grey):
 class Thresholded(Flat):
     """The same on black and white images: no path leads back to a pixel."""
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return super().forward((images > 0.5).float())
 
 
@@ -207,7 +204,7 @@ def test_where_no_path_leads_back_to_the_images_the_gradient_is_zero(grey, label
     assert torch.equal(found.logits, model(grey))
 
 
-def gradient(model: InstrumentedModel, images: Tensor, labels: Tensor, rule: str) -> Tensor:
+def gradient(model, images, labels, rule):
     with model.under(rule):
         return loss_gradient(model, images, labels, margin).gradient
 
@@ -230,7 +227,7 @@ def test_a_rule_applies_inside_the_block_and_is_restored(network, shown):
     assert not torch.allclose(gradient(audited, images, labels, "arctan"), own)
     assert torch.allclose(3 * gradient(audited, images, labels, ROUNDING), own)  # of the mean over three steps
 
-    def interrupted() -> None:
+    def interrupted():
         with audited.under("straight-through"):
             assert not isinstance(next(iter(network.neurons.values())).surrogate, Linear)
             raise KeyboardInterrupt
@@ -253,11 +250,11 @@ def test_a_network_is_identified_by_its_answers_under_a_fixed_seed(grey):
 
 
 @pytest.fixture(scope="module")
-def card_of(run: Run, shown: Shown) -> Callable[[str], Card]:
+def card_of(run, shown):
     """Name of a hostile network -> its card."""
 
     @cache
-    def card_of(name: str) -> Card:
+    def card_of(name):
         result = run(HOSTILE[name].make(), *shown, stages=(ONCE,), bounds=("24/255",))
         return build_card(result, About(repeat="hiresnn audit"))
 

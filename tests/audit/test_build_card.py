@@ -4,24 +4,21 @@ import base64
 import copy
 import io
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
-from hiresnn.audit import About, AuditResult, Card, InstrumentedModel, Record
+from hiresnn.audit import About, InstrumentedModel
 from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.build_card import PICTURES, Evidence, build_card, choose_pictures, conclude, png
-from hiresnn.audit.card import Check, Conclusion, Point, RuleReport, share
+from hiresnn.audit.card import Check, Point, RuleReport, share
 from hiresnn.audit.presets import PROTOCOL, Choice, stage_attack
-from hiresnn.network import SpikingNetwork, record
+from hiresnn.network import record
 
-from .small import Run, square, stage
-
-Shown = tuple[Tensor, Tensor]
+from .small import square, stage
 
 STAGE = stage(
     stage_attack("apgd", Choice.BEST, iterations=5, loss="dlr"), square(10),
@@ -41,21 +38,21 @@ ABOUT = About(
 
 
 @pytest.fixture(scope="module")
-def kept() -> dict[str, Record]:
+def kept():
     return {}
 
 
 @pytest.fixture(scope="module")
-def found(run: Run, network: SpikingNetwork, shown: Shown, kept: dict[str, Record]) -> AuditResult:
+def found(run, network, shown, kept):
     return run(network, *shown, kept, stages=(STAGE,))
 
 
-def made(found: AuditResult) -> Card:
+def made(found):
     return build_card(found, ABOUT)
 
 
 @pytest.fixture(scope="module")
-def card(found: AuditResult) -> Card:
+def card(found):
     return made(found)
 
 
@@ -160,7 +157,7 @@ def test_activity_is_measured_on_clean_and_attacked_images(card, found, network,
 
 def test_a_network_of_another_library_has_no_activity(found, network, shown):
     class Wrapped(nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images):
             return network(images)
 
     foreign = copy.copy(found)
@@ -168,7 +165,7 @@ def test_a_network_of_another_library_has_no_activity(found, network, shown):
     assert made(foreign).activity is None
 
 
-def pixels(text: str) -> Any:
+def pixels(text):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))).astype(int)
 
 
@@ -194,7 +191,7 @@ def test_a_repeated_audit_gives_the_same_card_except_its_date(run, network, show
     assert again.model_copy(update={"date": card.date}) == card  # also the seconds: those of the first time
 
 
-def decoded(text: str) -> Image.Image:
+def decoded(text):
     return Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
 
 
@@ -223,9 +220,7 @@ OWN = RuleReport(
 )  # fmt: skip
 
 
-def concluded(
-    pgd: int, worst: int, *, of: int = 200, evidence: Evidence = NONE, checks: tuple[Check, ...] = (), **changes: Any
-) -> Conclusion:
+def concluded(pgd, worst, *, of=200, evidence=NONE, checks=(), **changes):
     pgd_share, worst_share = share(pgd, of), share(worst, of)
     point = Point(bound="8/255", eps=8 / 255, fgsm=pgd_share, pgd=pgd_share, noise=pgd_share, worst=worst_share)
     values = {"preset": "standard", "command": "hiresnn audit mine", **changes}

@@ -13,7 +13,7 @@ SHIPPED = sorted((Path(__file__).parents[2] / "results").glob("audit-*.json"))
 
 
 @pytest.fixture
-def card() -> Card:
+def card():
     return read_card(SHIPPED[0])
 
 
@@ -55,7 +55,7 @@ def test_the_schema_in_the_documentation_is_that_of_the_card():
     assert documented.read_text(encoding="utf-8") == json.dumps(Card.model_json_schema(), indent=2) + "\n"
 
 
-def wilson(count: int, of: int) -> tuple[float, float]:
+def wilson(count, of):
     """(p + z^2/2n -+ z sqrt(pq/n + z^2/4n^2)) / (1 + z^2/n), z of 95 %, in percent."""
     z, p = 1.959963984540054, count / of
     middle, half = p + z * z / (2 * of), z * sqrt(p * (1 - p) / of + z * z / (4 * of * of))

@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from hiresnn import gradient_rule
 from hiresnn.app.targets import resolve_model
-from hiresnn.audit import PRESETS, AuditConfig, AuditResult, InstrumentedModel, Preset, audit
+from hiresnn.audit import PRESETS, AuditConfig, InstrumentedModel, audit
 from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.behaviour import OWN, ROUNDING
-from hiresnn.audit.presets import ADAPTIVE, Stage
+from hiresnn.audit.presets import ADAPTIVE
 from hiresnn.audit.screening import report
 from hiresnn.neurons.layer_rules import ASSG
 
@@ -22,11 +21,11 @@ from .conftest import EXAMPLES, HARD
 TWO_IMAGES = 100 * 2 / 40
 
 
-def lighter(preset: str) -> Preset:
+def lighter(preset):
     """The preset with all its attacks, of at most 40 steps, one restart, 100 queries and 10 draws."""
     most = {"iterations": 40, "restarts": 1, "queries": 100, "finish": 100, "draws": 10}
 
-    def light(stage: Stage) -> Stage:
+    def light(stage):
         attacks = []
         for spec, rule, first in stage.attacks:
             options = {name: min(value, most[name]) if name in most else value for name, value in spec.options.items()}
@@ -36,7 +35,7 @@ def lighter(preset: str) -> Preset:
     return replace(PRESETS[preset], stages=tuple(map(light, PRESETS[preset].stages)))
 
 
-def robust(found: AuditResult) -> dict[str, float]:
+def robust(found):
     """Worst case at each bound, in percent."""
     worst = found.worst
     return {each.label: 100 * worst.count(each) / len(worst.level) for each in worst.bounds}
@@ -45,17 +44,17 @@ def robust(found: AuditResult) -> dict[str, float]:
 class Affine:
     """Linear classes over grey images that touch 0 and 1."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes):
         draws = torch.Generator().manual_seed(classes)
         self.weight = torch.randn(classes, 25, generator=draws)
         self.images = torch.rand(50, 1, 5, 5, generator=draws)
         self.labels = self(self.images).argmax(1)
         self.labels[:5] = (self.labels[:5] + 1) % classes  # a few are misclassified
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images):
         return (images.flatten(1) - 0.5) @ self.weight.T
 
-    def exact(self, eps: float) -> float:
+    def exact(self, eps):
         """Percent that no image within eps and [0, 1] misclassifies: the worst pixel is at an end of its range."""
         low, high = ((self.images + by).clamp(0, 1).flatten(1) for by in (-eps, eps))
         standing = 0
@@ -78,7 +77,7 @@ def test_a_linear_model_comes_out_at_its_exact_robust_accuracy(classes, preset):
     assert found == exact
 
 
-def own_verdict(found: AuditResult) -> str:
+def own_verdict(found):
     return report(OWN, found.screened, found.without_gradient, found.screened_at).verdict
 
 
@@ -87,7 +86,7 @@ def test_the_network_without_a_mask_has_robustness_to_hide(plain):
     assert robust(plain)[HARD] < robust(plain)["0"] - 20
 
 
-def cheap() -> Preset:
+def cheap():
     """The quick preset without Square, with a cheap screening of three rules."""
     (each,) = PRESETS["quick"].stages
     less: dict[str, Any] = {"sample": 20, "iterations": 10, "queries": 50, "directions": 10, "noise": 20}
@@ -109,7 +108,7 @@ def test_a_network_that_masks_its_gradients_is_broken_like_the_same_without_the_
 EPS, STEPS = 26 / 255, 100
 
 
-def published(network: torch.nn.Module, images: Tensor, labels: Tensor, timesteps: int) -> Tensor:
+def published(network, images, labels, timesteps):
     """SA-PGD with ASSG as released, by a loop that shares no code with the package."""
     generator = torch.Generator().manual_seed(0)
     adversarial = (images + (2 * torch.rand(images.shape, generator=generator) - 1) * EPS).clamp(0, 1)

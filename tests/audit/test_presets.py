@@ -1,6 +1,5 @@
 """Presets, and one attack at any bound: larger presets continue smaller ones, and every step is an attack."""
 
-from collections.abc import Iterator
 from functools import wraps
 from itertools import pairwise
 from types import SimpleNamespace
@@ -8,23 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from hiresnn.attacks import ATTACKS, AttackSpec
 from hiresnn.attacks.catalog import AttackInfo
 from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.behaviour import OWN, ROUNDING
-from hiresnn.audit.presets import (
-    CURVE,
-    PRESETS,
-    AuditConfig,
-    Choice,
-    PlannedAttack,
-    Stage,
-    plan_attack,
-    planned,
-    stage_attack,
-)
+from hiresnn.audit.presets import CURVE, PRESETS, AuditConfig, Choice, PlannedAttack, plan_attack, planned, stage_attack
 from hiresnn.eps import parse_bound as bound
 from hiresnn.errors import UsageError
 from hiresnn.neurons.rules import rule_from_text
@@ -37,9 +25,7 @@ HEADLINE = bound("8/255")
 IMAGES, LABELS = torch.full((4, 1, 2, 2), 0.5), torch.zeros(4, dtype=torch.int64)
 
 
-def plans(
-    each: Stage, *selected: str, takes: tuple[str, ...] | None = None, classes: int = 10
-) -> dict[str, PlannedAttack]:
+def plans(each, *selected, takes=None, classes=10):
     model: Any = SimpleNamespace(takes=(selected if takes is None else takes).__contains__, classes=classes)
     return {attack.label: attack for attack in planned(each, selected, model)}
 
@@ -59,7 +45,7 @@ def test_every_screened_rule_is_one_and_the_own_comes_first(each):
         rule_from_text(rule)
 
 
-def starts(*stages: Stage) -> dict[tuple[str, str | None], tuple[int, int]]:
+def starts(*stages):
     """(loss, rule) of each SA-PGD -> (restarts, steps)."""
     specs = [each.spec for one in stages for each in plans(one, "own", "assg").values() if each.spec.name == "sa-pgd"]
     found = [spec.resolved() for spec in specs]
@@ -180,7 +166,7 @@ def test_a_headline_within_rounding_of_another_bound_stands_in_its_place(text, l
     assert [each.label for each in found] == labels
 
 
-def flat(images: Tensor) -> Tensor:
+def flat(images):
     return images.flatten(1)
 
 
@@ -188,12 +174,12 @@ Calls = list[tuple[Any, dict[str, Any]]]
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
+def calls(monkeypatch):
     """(model, options) of every call of pgd, which does not run."""
     seen: Calls = []
 
     @wraps(ATTACKS["pgd"].run)  # with its signature, which says the options
-    def watched(model: Any, images: Tensor, labels: Tensor, **options: Any) -> Tensor:
+    def watched(model, images, labels, **options):
         model(images)
         seen.append((model, options))
         return images
@@ -202,11 +188,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     return seen
 
 
-def plan(text: str, defaults: dict[str, object] | None = None) -> PlannedAttack:
+def plan(text, defaults=None):
     return plan_attack(text, HEADLINE, defaults)
 
 
-def run(attack: PlannedAttack, *bounds: str) -> None:
+def run(attack, *bounds):
     model = InstrumentedModel(flat, IMAGES)
     for each in bounds:
         attack.at(bound(each))(model, IMAGES, LABELS)
@@ -267,7 +253,7 @@ def test_an_attack_has_a_rule_and_a_loss(text, rule, loss):
 
 
 def test_an_option_finish_of_a_users_attack_is_its_own(monkeypatch):
-    def darker(model: object, images: Tensor, labels: Tensor, *, eps: float = 0.1, finish: int = 0) -> Tensor:
+    def darker(model, images, labels, *, eps=0.1, finish=0):
         return (images - finish * eps).clamp(0, 1)
 
     monkeypatch.setitem(ATTACKS, "mine", AttackInfo(darker, "one"))

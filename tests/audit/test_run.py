@@ -3,33 +3,30 @@
 import copy
 import json
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.attacks import ATTACKS, register
-from hiresnn.audit import AuditConfig, Card, InstrumentedModel, Preset, audit, run_audit, verify
+from hiresnn.audit import AuditConfig, InstrumentedModel, Preset, audit, run_audit, verify
 from hiresnn.audit.behaviour import weights_of
 from hiresnn.audit.card import read_card
 from hiresnn.audit.run import ALL, FLOAT, ArrayCache, audit_views, read_archive
 from hiresnn.errors import RunError, UsageError
 from hiresnn.exchange import deployed
-from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Linear
 from hiresnn.progress import Progress
 
 from .small import TINY, small_config, square, stage
 
-Shown = tuple[Tensor, Tensor]
 FAST: Any = Preset("quick", 60, (stage(square(2)),))
 
 
 @pytest.fixture(scope="module")
-def folder(network: SpikingNetwork, shown: Shown, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(network, shown, tmp_path_factory):
     """The folder of an audit with a preset that takes a second, with its cache. Read only."""
     folder = tmp_path_factory.mktemp("library") / "audit"
     tiny: Any = Preset("quick", 60, (TINY,))
@@ -39,12 +36,12 @@ def folder(network: SpikingNetwork, shown: Shown, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-def card(folder: Path) -> Card:
+def card(folder):
     return read_card(folder / "card.json")
 
 
 @pytest.fixture
-def arrays(folder: Path) -> dict[str, Any]:
+def arrays(folder):
     return {name: values.copy() for name, values in read_archive(folder / "adversarial.npz").items()}
 
 
@@ -74,24 +71,24 @@ def test_the_stored_images_are_confirmed_and_lie_within_their_bounds(card, array
     assert ((adversarial - images).abs().flatten(1).amax(1).numpy() <= arrays["eps"] + 1e-6).all()
 
 
-def further(arrays: dict[str, Any]) -> None:
+def further(arrays):
     arrays["adversarial"] = 1 - arrays["clean"]
 
 
-def harmless(arrays: dict[str, Any]) -> None:
+def harmless(arrays):
     arrays["adversarial"] = arrays["clean"].copy()
 
 
-def fewer(arrays: dict[str, Any]) -> None:
+def fewer(arrays):
     for name in arrays:
         arrays[name] = arrays[name][1:]
 
 
-def twice(arrays: dict[str, Any]) -> None:
+def twice(arrays):
     arrays["index"][1] = arrays["index"][0]
 
 
-def not_finite(arrays: dict[str, Any]) -> None:
+def not_finite(arrays):
     arrays["adversarial"][0, 0, 0, 0] = np.nan
 
 
@@ -119,7 +116,7 @@ def test_another_network_is_not_confirmed(card, arrays, network):
 
 
 def test_some_images_of_a_random_network_may_answer_otherwise(network, shown, tmp_path):
-    def noisy(images: Tensor) -> Tensor:
+    def noisy(images):
         return network(images) + 0.05 * torch.randn(len(images), 10)
 
     card = run_audit(noisy, *shown, preset=FAST, bounds="inf", folder=tmp_path)
@@ -192,7 +189,7 @@ def test_the_network_is_compiled_for_the_audit_alone_and_never_gets_the_callers_
 ):
     subject, (images, labels), compiled = copy.deepcopy(network).fuse(mode), (part[:6] for part in shown), []
 
-    def write(module: nn.Module, inputs: tuple[Tensor]) -> None:
+    def write(module, inputs):
         compiled.append(subject.fused)
         inputs[0].data.mul_(0.999)
 
@@ -224,12 +221,12 @@ def test_a_cache_is_for_one_network_its_images_and_its_settings(network, shown):
 
 
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def written(monkeypatch):
     """The keys of the units that are worked on from here on."""
     keys: list[str] = []
     write = ArrayCache.__setitem__
 
-    def noted(cache: ArrayCache, key: str, record: Any) -> None:
+    def noted(cache, key, record):
         keys.append(key)
         write(cache, key, record)
         if keys[0] == "interrupt" and len(keys) == 4:
@@ -242,7 +239,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_an_interrupted_audit_continues_in_its_folder_and_another_one_does_not(network, shown, tmp_path, written):
     images, labels = (part[:12] for part in shown)
 
-    def card(**changes: Any) -> Card:
+    def card(**changes):
         options = {"preset": FAST, "bounds": ("8/255",), "cache": tmp_path, **changes}
         return run_audit(network, images, labels, **options)
 
@@ -274,10 +271,10 @@ def test_cached_work_with_a_twin_that_answers_otherwise_is_refused(network, show
     cache: dict[str, Any] = {}
     for sign in (1, 1, -1):
 
-        def twin(images: Tensor, sign: int = sign) -> Tensor:
+        def twin(images, sign=sign):
             return sign * images.flatten(1)[:, :10]
 
-        def run() -> None:
+        def run():
             run_audit(network, images, labels, preset=FAST, bounds=(), cache=cache, twins={"other": twin})
 
         if sign > 0:
@@ -352,11 +349,11 @@ RECORD: dict[str, Any] = {
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> ArrayCache:
+def cache(tmp_path):
     return ArrayCache(tmp_path / "pieces")
 
 
-def same(found: Any, expected: dict[str, Any]) -> None:
+def same(found, expected):
     assert set(found) == set(expected)
     for name, values in expected.items():
         assert found[name].dtype == values.dtype
@@ -379,7 +376,7 @@ def test_a_record_reads_back_also_from_another_cache_on_the_folder(cache):
     same(cache.get(""), {"forward": np.asarray(1)})
 
 
-def only_file(cache: ArrayCache) -> Path:
+def only_file(cache):
     (path,) = cache.folder.iterdir()
     return path
 

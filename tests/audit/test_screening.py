@@ -1,14 +1,11 @@
 """Screening: a watched PGD followed by hand, the selection of rules, and every threshold from both sides."""
 
-from collections.abc import Callable, Mapping
 from math import comb
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from hiresnn.attacks import fgsm, pgd
 from hiresnn.audit import AuditConfig, InstrumentedModel
@@ -16,7 +13,6 @@ from hiresnn.audit.screening import (
     DIRECTIONS,
     LAST,
     RISE,
-    Record,
     instability,
     questions,
     report,
@@ -28,16 +24,15 @@ from hiresnn.audit.screening import (
     trace_pgd,
 )
 from hiresnn.eps import parse_bound as bound
-from hiresnn.network import SpikingNetwork
 
 
-def linear(images: Tensor) -> Tensor:
+def linear(images):
     """Logits (a - b, 0) of the pixels a, b: class 0 where a > b."""
     a, b = images.flatten(1).unbind(1)
     return torch.stack([a - b, torch.zeros_like(a)], 1)
 
 
-def pixels(*pairs: tuple[float, float]) -> Tensor:
+def pixels(*pairs):
     return torch.tensor(pairs).view(-1, 1, 1, 2)
 
 
@@ -72,7 +67,7 @@ def test_no_iterate_leaves_the_bound_or_the_range_of_pixels():
 
 
 def test_a_gradient_of_exactly_zero_moves_no_pixel():
-    def steep(images: Tensor) -> Tensor:  # the first pixel alone, and that only above a half
+    def steep(images):  # the first pixel alone, and that only above a half
         a = images.flatten(1)[:, 0]
         return torch.stack([torch.relu(a - 0.5), torch.zeros_like(a) - 1], 1)
 
@@ -82,7 +77,7 @@ def test_a_gradient_of_exactly_zero_moves_no_pixel():
     assert torch.equal(found.last[1], images[1])
 
 
-def is_rising(losses: list[float]) -> bool:
+def is_rising(losses):
     return bool(rising(torch.tensor(losses)[:, None]).item())
 
 
@@ -90,7 +85,7 @@ LONG = 2 * LAST
 """Steps of a climb whose second half is the last `LAST` steps."""
 
 
-def long(at_half: float, end: float) -> list[float]:
+def long(at_half, end):
     """From 0 to `at_half` by one step, still until half of the climb, then to `end` by its last step."""
     return [0.0, *[at_half] * LAST, *[at_half] * (LAST - 1), end]
 
@@ -119,10 +114,10 @@ def test_the_last_steps_of_a_short_run_are_its_second_half():
     assert is_rising([0.0, 0.5, 0.5, 0.5, 1.0])
 
 
-def logits(score: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def logits(score):
     """Two classes whose cross-entropy at class 0 is `score`: -log softmax(-log(e^s - 1), 0)_0 = s."""
 
-    def model(images: Tensor) -> Tensor:
+    def model(images):
         s = score(images.flatten(1))
         return torch.stack([-torch.log(torch.expm1(s)), torch.zeros_like(s)], 1)
 
@@ -136,7 +131,7 @@ def test_the_change_is_relative_to_the_loss_at_the_image():
     assert instability(logits(lambda flat: torch.ones(len(flat))), IMAGES, LABELS, 9).tolist() == [0.0, 0.0]
 
     # s = c (1 + r / R) with r uniform in [-R, R]: |change| / c is uniform in [0, 1], so 1/2 in the mean, whatever c.
-    def score(flat: Tensor) -> Tensor:
+    def score(flat):
         centre = torch.tensor([0.5, 0.4])
         return torch.tensor([0.5, 3.0]) * (1 + (flat[:, 0] - centre) * 255 / 8)
 
@@ -146,7 +141,7 @@ def test_the_change_is_relative_to_the_loss_at_the_image():
 
 
 def test_no_change_counts_more_than_one():
-    def score(flat: Tensor) -> Tensor:
+    def score(flat):
         at_the_image = (flat[:, 0] == flat.new_tensor([0.5, 0.4])).float()
         return 5 - 4.9 * at_the_image  # 0.1 there, 5 everywhere else: a change of 49 times
 
@@ -154,7 +149,7 @@ def test_no_change_counts_more_than_one():
     assert instability(logits(score), IMAGES, LABELS, directions=5).tolist() == [1.0, 1.0]
 
 
-def some(*parts: tuple[int, int], count: int = 100) -> NDArray[np.bool_]:
+def some(*parts, count=100):
     """True from the first to before the second of each pair."""
     found = np.zeros(count, bool)
     for start, stop in parts:
@@ -162,7 +157,7 @@ def some(*parts: tuple[int, int], count: int = 100) -> NDArray[np.bool_]:
     return found
 
 
-def screened(count: int = 100, **changes: Any) -> Record:
+def screened(count=100, **changes):
     """A rule that can be trusted: climbs break 40 %, one step 20 % of the same, a wider bound 80 %, no bound all."""
     tenth = count // 10
     values: dict[str, Any] = {
@@ -181,7 +176,7 @@ def screened(count: int = 100, **changes: Any) -> Record:
     return {**values, **changes}
 
 
-def reaching(*reached: float) -> Record:
+def reaching(*reached):
     return screened(count=10, reached=np.asarray(reached))
 
 
@@ -205,7 +200,7 @@ def test_rules_are_selected_by_how_many_images_they_win():
 BOUNDS = AuditConfig(bounds=("2/255", "4/255", "8/255", "16/255", "inf")).curve
 
 
-def where(*standing: int, headline: str = "8/255", sample: int = 40) -> str:
+def where(*standing, headline="8/255", sample=40):
     """Standing at 2, 4, 8 and 16/255 and without a bound."""
     counts = dict(zip(BOUNDS, (sample, *standing), strict=True))
     return screening_bound(BOUNDS, counts, sample, bound(headline)).label
@@ -224,7 +219,7 @@ def test_rules_are_compared_where_about_half_of_the_sample_stands_at_most_at_the
 
 
 @pytest.fixture(scope="module")
-def record(network: SpikingNetwork, shown: tuple[Tensor, Tensor]) -> dict[str, Any]:
+def record(network, shown):
     audited = InstrumentedModel(network, shown[0][:4])
     torch.manual_seed(0)
     return dict(screen_rule(audited, "arctan", shown[0][:20], shown[1][:20], bound("8/255"), 6, DIRECTIONS))
@@ -262,12 +257,11 @@ def test_the_network_keeps_its_own_rule(network, shown):
     assert cost.forward == cost.backward + 3 * (1 + 101)
 
 
-Blind = Mapping[str, NDArray[np.bool_]]
 EIGHT = bound("8/255")
 MASKED, OPEN, FINE = "masked gradients likely", "inconclusive", "consistent"
 
 
-def judged(subject: Record, rule: str = "own", blind: Blind | None = None, **others: Record) -> tuple[str, list[str]]:
+def judged(subject, rule="own", blind=None, **others):
     found = report(rule, {rule: subject, **others}, blind or {}, EIGHT)
     return found.verdict, found.reasons
 
@@ -411,7 +405,7 @@ def test_a_report_holds_the_means_of_all_indicators():
     assert len(found.questions) == 5
 
 
-def tail(more: int, fewer: int) -> float:
+def tail(more, fewer):
     """Chance of at least `more` heads of all throws."""
     throws = more + fewer
     return sum(comb(throws, heads) for heads in range(more, throws + 1)) / 2**throws

@@ -1,27 +1,21 @@
 """The audit of a small spiking network: results are real, consistent, and independent of interruptions."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import ATTACKS, pgd
-from hiresnn.audit import AuditResult, InstrumentedModel, Record
+from hiresnn.audit import InstrumentedModel, Record
 from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.behaviour import Cost
 from hiresnn.audit.build_card import Evidence
 from hiresnn.audit.presets import PROTOCOL, Choice, stage_attack
 from hiresnn.audit.sweep import WorstCase
-from hiresnn.eps import Bound
 from hiresnn.errors import AttackError, UsageError
-from hiresnn.network import SpikingNetwork
 
-from .small import ONCE, TINY, Run, square, stage
-
-Shown = tuple[Tensor, Tensor]
+from .small import ONCE, TINY, square, stage
 
 LARGER = stage(
     stage_attack("apgd", Choice.BEST, iterations=6, loss="dlr"), square(30, first=20),
@@ -31,17 +25,17 @@ ONE = stage(stage_attack("apgd", Choice.BEST, iterations=10), square(20))
 
 
 @pytest.fixture(scope="module")
-def kept() -> dict[str, Record]:
+def kept():
     """The pieces of `found`; read only."""
     return {}
 
 
 @pytest.fixture(scope="module")
-def found(run: Run, network: SpikingNetwork, shown: Shown, kept: dict[str, Record]) -> AuditResult:
+def found(run, network, shown, kept):
     return run(network, *shown, kept, stages=(TINY,))
 
 
-def same(one: AuditResult, other: AuditResult) -> None:
+def same(one, other):
     """Assert that two audits agree in everything but seconds."""
     assert one.worst.bounds == other.worst.bounds
     assert one.worst.level.tolist() == other.worst.level.tolist()
@@ -63,23 +57,23 @@ def same(one: AuditResult, other: AuditResult) -> None:
     assert all(torch.equal(image, other.worst.adversarial[index]) for index, image in one.worst.adversarial.items())
 
 
-def costs(found: AuditResult) -> dict[str, tuple[int, int, int]]:
+def costs(found):
     return {label: (each.attacked, each.forward, each.backward) for label, each in found.worst.costs.items()}
 
 
 class Counted(nn.Module):
     """A network that counts the images that it is shown."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network):
         super().__init__()
         self.network, self.images, self.timesteps = network, 0, getattr(network, "timesteps", None)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         self.images += len(images)
         return self.network(images)
 
 
-def looked_at(network: nn.Module, images: Tensor) -> int:
+def looked_at(network, images):
     """Images of the calls that only observe the behaviour of a network, before and after an audit."""
     counted = Counted(network)
     InstrumentedModel(counted, images).checks(0)
@@ -127,7 +121,7 @@ def test_the_papers_options_reach_its_pgd_in_proportion_to_the_bound(run, networ
 
 
 def test_the_budget_is_the_sum_over_all_units_of_work(found, kept, shown):
-    def total(name: str, *phases: str) -> int:
+    def total(name, *phases):
         return sum(int(record[name]) for key, record in kept.items() if key.split()[0] in phases)
 
     for name in ("forward", "backward"):
@@ -148,11 +142,11 @@ def test_with_a_full_cache_an_audit_makes_no_pass_and_gives_the_same_result(run,
 class Fragile(dict[str, Record]):
     """Pieces that are kept, until an interruption in place of one of them."""
 
-    def __init__(self, writes: int) -> None:
+    def __init__(self, writes):
         super().__init__()
         self.writes = writes
 
-    def __setitem__(self, key: str, record: Record) -> None:
+    def __setitem__(self, key, record):
         self.writes -= 1
         if self.writes < 0:
             raise KeyboardInterrupt
@@ -207,7 +201,7 @@ def test_random_draws_depend_on_the_seed_alone(run, network, shown):
     same(one, run(network, images, labels, pieces[1], stages=(TINY,), seed=1))
     run(network, images, labels, pieces[2], stages=(TINY,), seed=2)
 
-    def unstable(kept: dict[str, Record]) -> list[float]:
+    def unstable(kept):
         return [value for key, record in kept.items() if "unstable" in record for value in record["unstable"].tolist()]
 
     assert unstable(pieces[0]) == unstable(pieces[1]) != unstable(pieces[2])
@@ -259,24 +253,24 @@ def test_an_added_attack_runs_once_and_apart_from_the_presets(run, network, show
 class Preceded(nn.Module):
     """The network on images that are changed first."""
 
-    def __init__(self, network: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, network, change):
         super().__init__()
         self.network, self.change = network, change
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.network(self.change(images))
 
 
-def noisy(images: Tensor) -> Tensor:
+def noisy(images):
     """Noise of the network's own, from torch's global generator."""
     return (images + 0.1 * torch.randn(images.shape)).clamp(0, 1)
 
 
-def rounded(images: Tensor) -> Tensor:
+def rounded(images):
     return (images * 15).round() / 15
 
 
-def thresholded(images: Tensor) -> Tensor:
+def thresholded(images):
     return (images > 0.5).float()
 
 
@@ -324,8 +318,8 @@ def test_what_the_search_behind_a_gradient_attack_breaks_is_not_broken_by_gradie
 
 
 @pytest.fixture
-def cheating(monkeypatch: pytest.MonkeyPatch) -> None:
-    def black(model: Any, images: Tensor, labels: Tensor, *, eps: float = 0.1) -> Tensor:
+def cheating(monkeypatch):
+    def black(model, images, labels, *, eps=0.1):
         return torch.zeros_like(images)
 
     monkeypatch.setitem(ATTACKS, "fgsm", replace(ATTACKS["fgsm"], run=black))
@@ -351,12 +345,12 @@ ZERO, TWO, FOUR, EIGHT = (bound(text) for text in ("0", "2/255", "4/255", "8/255
 
 
 @pytest.fixture
-def worst() -> WorstCase:
+def worst():
     """Five images, the second misclassified without an attack."""
     return WorstCase(torch.tensor([False, True, False, False, False]), [ZERO, TWO, FOUR, EIGHT])
 
 
-def update(worst: WorstCase, label: str, at: Bound, broken: list[int], *, gradient: bool = True) -> None:
+def update(worst, label, at, broken, *, gradient=True):
     images = {image: torch.full((1, 1, 1), image / 10) for image in broken}
     worst.update(label, at, images, Cost(5, 10, 5, 0.5), gradient=gradient)
 

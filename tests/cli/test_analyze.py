@@ -3,20 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from .commands import plain, rows, run, stand_in
 
 HEAD = {"images": 100, "seed": 0, "timesteps": 6}
 
 
-def analysed(
-    monkeypatch: pytest.MonkeyPatch, analysis: str, measured: dict[str, Any], *arguments: str
-) -> dict[str, Any]:
+def analysed(monkeypatch, analysis, measured, *arguments):
     """Run the command with this result, and return the options that reached the analysis."""
     asked: dict[str, Any] = {}
 
-    def analyse(target: str, **options: Any) -> dict[str, Any]:
+    def analyse(target, **options):
         asked.update(options, target=target)
         return {"analysis": analysis, **HEAD, analysis: measured}
 
@@ -26,7 +22,7 @@ def analysed(
     return asked
 
 
-def entry(spikes: float) -> dict[str, Any]:
+def entry(spikes):
     layer = {"neurons": 50, "spikes": spikes, "sa": spikes / 50, "tasa": spikes / 300}
     return {"layers": {"relu1": layer}, "total": layer}
 
@@ -99,7 +95,7 @@ CONVERSION = {
 def test_conversion_has_a_table_of_layers_a_table_of_settings_and_a_figure(monkeypatch, capsys, tmp_path):
     asked: dict[str, Any] = {}
 
-    def conversion(folder: Path, **options: Any) -> dict[str, Any]:
+    def conversion(folder, **options):
         asked.update(options)
         return CONVERSION
 

@@ -9,7 +9,7 @@ import pytest
 from hiresnn.app import audit as module
 from hiresnn.app.audit import PAGE
 from hiresnn.app.recipe import dump, read
-from hiresnn.audit import PRESETS, AuditConfig, Card, Preset
+from hiresnn.audit import PRESETS, AuditConfig, Preset
 from hiresnn.audit.card import read_card
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.audit.run import ADVERSARIAL, CARD
@@ -30,7 +30,7 @@ def network():
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path, monkeypatch):
     """A folder with a network of the user's own, and a preset of a second."""
     (tmp_path / "mine.py").write_text(NETWORK)
     monkeypatch.chdir(tmp_path)
@@ -47,11 +47,11 @@ Asked = list[tuple[str, AuditConfig, dict[str, Any]]]
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+def asked(monkeypatch):
     """Target, settings and options that reach the audit, which is not run."""
     seen: Asked = []
 
-    def noted(target: str, config: AuditConfig, **options: Any) -> None:
+    def noted(target, config, **options):
         seen.append((target, config, options))
         raise RunError("not run.")
 
@@ -91,7 +91,7 @@ def test_options_reach_the_audit(asked):
 
 
 def test_an_interruption_names_the_command_that_continues(here, monkeypatch, capsys):
-    def interrupted(*_: Any, **__: Any) -> None:
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "audit", interrupted)
@@ -99,7 +99,7 @@ def test_an_interruption_names_the_command_that_continues(here, monkeypatch, cap
     assert "Continue with: hiresnn audit runs/a --preset standard" in capsys.readouterr().err
 
 
-def check_table(card: Card, text: str) -> None:
+def check_table(card, text):
     """One row per bound with all accuracies."""
     assert [row.style for row in table(card).rows] == [None, None, "bold", None]
     assert all(word in text.splitlines()[0] for word in ("mine", "100 images", "quick"))
@@ -131,7 +131,7 @@ def test_a_card_is_confirmed_or_not_by_its_images(here, capsys):
 
 
 @pytest.fixture
-def trained(tmp_path: Path) -> Path:
+def trained(tmp_path):
     """A run folder with a recipe and a result."""
     path = tmp_path / "mine"
     path.mkdir()

@@ -1,7 +1,6 @@
 """`hiresnn doctor` says what is broken and what is only slow; `hiresnn quickstart` prints its table."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,8 +10,8 @@ from hiresnn.cli.doctor import Finding
 from .commands import run, stand_in
 
 
-def checked(monkeypatch: pytest.MonkeyPatch, **findings: Finding | Exception) -> int:
-    def check(finding: Finding | Exception) -> Finding:
+def checked(monkeypatch, **findings):
+    def check(finding):
         if isinstance(finding, Exception):
             raise finding
         return finding
@@ -61,7 +60,7 @@ def test_cheap_checks_find_this_machine_sound():
     [([], Path("runs/quickstart"), 0), (["--out", "first", "--seed", "2"], Path("first"), 2)],
 )
 def test_quickstart_prints_its_table_and_the_next_command(monkeypatch, capsys, arguments, out, seed):
-    def quickstart(folder: Path, *, seed: int, progress: Any) -> str:
+    def quickstart(folder, *, seed, progress):
         return f"table of {folder} with seed {seed}"
 
     stand_in(monkeypatch, "hiresnn.app.quickstart", quickstart=quickstart)

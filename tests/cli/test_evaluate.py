@@ -19,11 +19,11 @@ RESULT: dict[str, Any] = {
 }
 
 
-def evaluated(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any], *arguments: str) -> dict[str, Any]:
+def evaluated(monkeypatch, result, *arguments):
     """Run the command with this result, and return the options that reached the evaluation."""
     asked: dict[str, Any] = {}
 
-    def evaluate(folder: Path, **options: Any) -> dict[str, Any]:
+    def evaluate(folder, **options):
         asked.update(options, run=folder)
         return result
 

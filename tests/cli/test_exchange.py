@@ -1,7 +1,5 @@
 """`hiresnn zoo` and `hiresnn publish`: what they print, and the files they write."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -12,7 +10,7 @@ from .commands import run
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> Path:
+def mine(tmp_path):
     copy("digits-hire", tmp_path / "mine")
     return tmp_path / "mine"
 
@@ -52,7 +50,7 @@ def test_a_dry_run_writes_a_folder_that_loads(mine, tmp_path, capsys):
 
 
 def test_publishing_uploads_a_complete_folder(mine, monkeypatch, capsys):
-    def upload(folder: Path, repository: str, *, private: bool) -> str:
+    def upload(folder, repository, *, private):
         assert (folder / "README.md").is_file()
         assert private
         return f"https://example.org/{repository}"

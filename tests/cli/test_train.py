@@ -14,11 +14,11 @@ from .commands import run, stand_in
 class Trainer:
     """Stands in for the training: remembers what it was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.asked: dict[str, Any] = {}
         self.interrupted = False
 
-    def __call__(self, recipe: Any, *, out: Path | None, progress: Any, ranks: Any, **options: Any) -> Path:
+    def __call__(self, recipe, *, out, progress, ranks, **options):
         self.asked = {"recipe": recipe, "out": out, "quiet": progress.quiet, "processes": ranks.size, **options}
         if self.interrupted:
             raise KeyboardInterrupt
@@ -26,7 +26,7 @@ class Trainer:
 
 
 @pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+def trainer(monkeypatch):
     trainer = Trainer()
     stand_in(monkeypatch, "hiresnn.app.train", train=trainer)
     return trainer

@@ -1,6 +1,5 @@
 """Data sets by name: digits, downloads, a path; images of other sizes are scaled, and their middle is cropped."""
 
-from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
 
@@ -149,7 +148,7 @@ def test_a_size_below_one_pixel_is_refused(size):
         load("digits", size=size)
 
 
-def photo(path: Path, width: int, height: int) -> None:
+def photo(path, width, height):
     """A picture whose left and right quarters are white and whose middle is black."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -158,7 +157,7 @@ def photo(path: Path, width: int, height: int) -> None:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photos(tmp_path):
     for part, name, width, height in (
         ("train", "cat", 64, 32),
         ("train", "dog", 32, 16),

@@ -1,17 +1,14 @@
 """Spikes and energy of a network in snnTorch or SpikingJelly equal our own count of the same network."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from hiresnn.analysis import EnergyReport, count_operations, spike_rates
+from hiresnn.analysis import count_operations, spike_rates
 from hiresnn.exchange import export, from_snntorch, from_spikingjelly
 from hiresnn.foreign import snntorch, spikingjelly
-from hiresnn.network import SpikingNetwork
 
 from ..scripts import imported
 from .small import T, images, network
@@ -20,17 +17,17 @@ pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries 
 
 
 @pytest.fixture(params=["snntorch", "spikingjelly"])
-def library(request: pytest.FixtureRequest) -> str:
+def library(request):
     pytest.importorskip(request.param, exc_type=ImportError)
     return str(request.param)
 
 
-def written(subject: SpikingNetwork, library: str, folder: Path) -> Any:
+def written(subject, library, folder):
     export(subject, folder / "a.py", images(), torch.zeros(4).long(), to=library)
     return imported(folder / "a.py").Network()
 
 
-def same(found: EnergyReport, own: EnergyReport) -> None:
+def same(found, own):
     """Equal but for the names, and for the parameters of neurons: in a library, threshold and leak are not trained."""
     assert found.timesteps == own.timesteps
     assert len(found.layers) == len(own.layers)
@@ -64,7 +61,7 @@ def test_pools_of_spikes_and_batch_norms_count_as_in_the_imported_network():
     library = pytest.importorskip("snntorch", exc_type=ImportError)
     torch.manual_seed(0)
 
-    def neuron() -> Any:
+    def neuron():
         return library.Leaky(0.9, threshold=0.5, init_hidden=True, reset_mechanism="zero", reset_delay=False)
 
     folded, affine = nn.BatchNorm2d(4), nn.BatchNorm2d(4)

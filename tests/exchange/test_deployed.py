@@ -2,17 +2,17 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.exchange import deployed
 from hiresnn.exchange.deployed import read_view
-from hiresnn.network import SpikingNetwork, spiking_graph
+from hiresnn.network import spiking_graph
 
 from .small import counter, network
 
 
-def layer() -> SpikingNetwork:
+def layer():
     """Weights 1.27, -0.5 and 0.004, bias 0.999, threshold 0.333; a readout with other weights."""
     ann = nn.Sequential(nn.Flatten(), nn.Linear(3, 1), nn.ReLU(), nn.Linear(1, 2, bias=False))
     with torch.no_grad():
@@ -24,7 +24,7 @@ def layer() -> SpikingNetwork:
     return found
 
 
-def values(subject: SpikingNetwork) -> list[list[float]]:
+def values(subject):
     """Weights, bias, threshold, and weights of the readout."""
     first, _, last = (subject.layers.get_submodule(name) for name in ("1", "2", "3"))
     tensors = (first.weight, first.bias, subject.neurons["2"].threshold, last.weight)
@@ -147,11 +147,11 @@ def test_a_channel_of_zeros_keeps_its_bias():
 
 def test_a_layer_that_enters_two_layers_of_neurons_shares_its_scale_with_both():
     class Two(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.a, self.b, self.last = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(3, 2)
 
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images):
             shown = images.flatten(1)
             first = self.a(shown)
             return self.last(first.relu() + (first + self.b(shown)).relu())

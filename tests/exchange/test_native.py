@@ -29,7 +29,7 @@ KINDS: dict[str, list[dict[str, Any]]] = {
 """Library -> the neurons that it has."""
 
 
-def spikes_of(exported: nn.Module, names: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def spikes_of(exported, names):
     """Logits and spikes of every layer and timestep, with hooks on the neurons of the library."""
     steps: dict[str, list[torch.Tensor]] = {name: [] for name in names}
     for name in names:
@@ -97,7 +97,7 @@ def test_a_neuron_that_a_library_lacks_is_refused(tmp_path):
 class Leaky(nn.Module):
     """The attributes of snnTorch's neuron."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options):
         super().__init__()
         defaults = {"beta": torch.tensor(0.5), "threshold": torch.tensor(1.0), "init_hidden": True}
         for name, value in {**defaults, "reset_mechanism": "subtract", "reset_delay": False, **options}.items():
@@ -132,13 +132,13 @@ class LIFNode(nn.Module):
 
     surrogate_function, step_mode = staticmethod(torch.sign), "s"
 
-    def __init__(self, v_reset: float | None = None, decay_input: bool = True, **options: Any) -> None:
+    def __init__(self, v_reset=None, decay_input=True, **options):
         super().__init__()
         self.tau, self.v_threshold, self.v_reset, self.decay_input = 2.0, 0.5, v_reset, decay_input
         vars(self).update(options)
         self.v: Any = 0.0
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         self.v = self.v + (x - self.v) / self.tau if self.decay_input else self.v - self.v / self.tau + x
         spike = (self.v >= self.v_threshold).float()
         self.v = self.v - spike * (self.v if self.v_reset == 0 else self.v_threshold)

@@ -2,21 +2,18 @@
 
 import re
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.attacks import parse
 from hiresnn.errors import UsageError
 from hiresnn.exchange import DIALECTS, READERS, Reader, export, from_nir, run_nir, step_graph, to_nir, write_nir
 from hiresnn.exchange.nir import unsupported
 from hiresnn.exchange.step_graph import free_identifier
-from hiresnn.network import SpikingNetwork, convert, record, spiking_graph
+from hiresnn.network import convert, record, spiking_graph
 
 from .small import CLASSES, PIXELS, T, counter, images, network
 
@@ -24,7 +21,7 @@ nir = pytest.importorskip("nir", exc_type=ImportError)
 h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
 
-def differing(subject: SpikingNetwork, graph: Any, batch: Tensor, reader: Reader = READERS["NIR"]) -> dict[str, int]:
+def differing(subject, graph, batch, reader=READERS["NIR"]):
     """Spikes that differ in each layer."""
     subject = subject.double()
     with torch.no_grad(), record(subject) as spikes:
@@ -56,23 +53,23 @@ def test_the_time_step_of_a_dialect_cancels(reader):
     assert not any(differing(subject, graph, images(), Reader(dt=DIALECTS[reader])).values())
 
 
-def _slower(graph: Any) -> None:
+def _slower(graph):
     for node in graph.nodes.values():
         if isinstance(node, nir.LIF):
             node.tau *= 10
 
 
-def _stronger(graph: Any) -> None:
+def _stronger(graph):
     for node in graph.nodes.values():
         if isinstance(node, nir.LIF):
             node.r *= 1.5
 
 
-def _without_bias(graph: Any) -> None:
+def _without_bias(graph):
     graph.nodes["normalise"].bias *= 0
 
 
-def _unpooled(graph: Any) -> None:
+def _unpooled(graph):
     graph.nodes["conv2"].weight *= 4
 
 
@@ -122,10 +119,10 @@ def test_the_loss_that_is_printed_is_the_one_worked_out_by_hand(tmp_path):
 
 
 def test_a_library_that_fails_is_named_and_hides_no_other(tmp_path, monkeypatch):
-    def fails(*_: Tensor) -> Any:
+    def fails(*_):
         raise RuntimeError("no such\n layer")
 
-    def reads() -> Any:
+    def reads():
         return lambda batch: (torch.zeros(len(batch), 2), {})
 
     libraries = {"cannot read": fails, "cannot run": lambda: fails, "norse 1.0": reads}
@@ -172,12 +169,12 @@ def test_a_loop_and_another_node_are_refused():
 class SumBeforeFlatten(nn.Module):
     """A pooling and neurons without one are added, and their sum is flattened."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.wide, self.narrow = nn.Conv2d(3, 2, 3, padding=1), nn.Conv2d(3, 2, 2, stride=2)
         self.pool, self.last = nn.AvgPool2d(2), nn.Linear(32, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return self.last((self.pool(torch.relu(self.wide(x))) + torch.relu(self.narrow(x))).flatten(1))
 
 
@@ -250,7 +247,7 @@ def test_an_export_replaces_its_own_file_and_no_other(name, tmp_path):
     assert path.read_bytes() == before
 
 
-def with_weight(path: Path, replace: Callable[[Any, str], object]) -> None:
+def with_weight(path, replace):
     """Write a network, and let `replace` put something else where the weights of its linear layer are."""
     write_nir(step_graph(counter(), PIXELS[:1]), path)
     with h5py.File(path, "r+") as file:
@@ -286,7 +283,7 @@ def test_a_file_that_reads_another_one_or_fills_the_memory_is_refused(replace, m
         from_nir(tmp_path / "a.nir")
 
 
-def spikes(subject: SpikingNetwork) -> list[torch.Tensor]:
+def spikes(subject):
     with torch.no_grad(), record(subject) as found:
         subject(images())
     return list(found.values())
@@ -341,20 +338,20 @@ def test_a_sum_that_no_weights_take_up_stays_a_sum():
     torch.testing.assert_close(from_nir(graph)(images()).double(), run_nir(graph, images(), T).logits)
 
 
-def _changed(**values: Any) -> Any:
+def _changed(**values):
     graph = to_nir(step_graph(counter(), PIXELS))
     for name, value in values.items():
         setattr(graph.nodes["layer_2"], name, np.asarray(value, np.float32))
     return graph
 
 
-def _replaced(node: Any) -> Any:
+def _replaced(node):
     graph = to_nir(step_graph(counter(), PIXELS))
     graph.nodes["layer_2"] = node
     return graph
 
 
-def _with_edge(source: str, target: str) -> Any:
+def _with_edge(source, target):
     graph = to_nir(step_graph(counter(), PIXELS))
     if target == "second":
         graph.nodes["second"] = graph.nodes["output"]
@@ -362,13 +359,13 @@ def _with_edge(source: str, target: str) -> Any:
     return graph
 
 
-def _not_finite(name: str, attribute: str) -> Any:
+def _not_finite(name, attribute):
     graph = to_nir(step_graph(counter(), PIXELS))
     getattr(graph.nodes[name], attribute)[:] = float("inf")
     return graph
 
 
-def _timeless() -> Any:
+def _timeless():
     graph = to_nir(step_graph(counter(), PIXELS))
     graph.metadata = {}
     return graph

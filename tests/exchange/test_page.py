@@ -9,7 +9,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,20 +20,20 @@ TOLERANCE = 3.0
 BLOCKS = re.findall(r"(?m)^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-def commands(block: str) -> Iterator[tuple[list[str], list[str]]]:
+def commands(block):
     for part in re.split(r"(?m)^\$ ", block)[1:]:
         command, *lines = part.replace("\\\n", "").splitlines()
         yield shlex.split(command), [line for line in lines if line.strip()]
 
 
-def tokens(line: str, numbers: bool) -> list[str]:
+def tokens(line, numbers):
     words = [word.rstrip(",") for word in re.sub(r"[│┃┏┓┡┩└┘━─┳╇┴]", " ", line).split()]
     words = [re.sub(r"^\d+\.\d+\.\d+$", "VERSION", word) for word in words]
     return words if numbers else [re.sub(r"^\d+(\.\d+)?$", "NUMBER", word) for word in words]
 
 
-def alike(shown: list[str], printed: list[str]) -> bool:
-    def close(one: str, other: str) -> bool:
+def alike(shown, printed):
+    def close(one, other):
         try:
             return abs(float(one) - float(other)) <= TOLERANCE
         except ValueError:
@@ -43,7 +42,7 @@ def alike(shown: list[str], printed: list[str]) -> bool:
     return len(shown) == len(printed) and all(map(close, shown, printed))
 
 
-def execute(words: list[str], folder: Path) -> str:
+def execute(words, folder):
     program = [sys.executable, "-m", "hiresnn"] if words[0] == "hiresnn" else [sys.executable]
     assert words[0] in ("hiresnn", "python"), words
     done = subprocess.run(
@@ -61,11 +60,11 @@ SHORTER = {"audit": ("--images", "10"), "train": ("--set", "ann.epochs=2", "--se
 """Command -> options that make it shorter."""
 
 
-def is_exact(words: list[str]) -> bool:
+def is_exact(words):
     return words[1] not in SHORTER and "runs/zero" not in words
 
 
-def require_shown(shown: list[str], printed: str, numbers: bool) -> None:
+def require_shown(shown, printed, numbers):
     rest = iter(tokens(line, numbers) for line in printed.splitlines())
     for line in shown:
         wanted = tokens(line, numbers)

@@ -1,16 +1,12 @@
 """The libraries themselves read a NIR file: spikes of every layer and timestep, and the traps of docs/deploy.md."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hiresnn.exchange import export, step_graph, write_nir
 from hiresnn.exchange.step_graph import free_identifier
-from hiresnn.network import SpikingNetwork, record
+from hiresnn.network import record
 
 from .small import T, images, network
 
@@ -18,29 +14,29 @@ nir = pytest.importorskip("nir", exc_type=ImportError)
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 
 
-def snntorch(path: Path) -> nn.Module:
+def snntorch(path):
     pytest.importorskip("nirtorch", exc_type=ImportError)
     library = pytest.importorskip("snntorch.import_nir", exc_type=ImportError)
     return library.import_from_nir(nir.read(path))
 
 
-def spikingjelly(path: Path) -> nn.Module:
+def spikingjelly(path):
     library = pytest.importorskip("spikingjelly.activation_based.nir_exchange", exc_type=ImportError)
     return library.import_from_nir(path)
 
 
-def norse(path: Path) -> nn.Module:
+def norse(path):
     library = pytest.importorskip("norse.torch", exc_type=ImportError)
     return library.from_nir(nir.read(path), dt=1e-4)
 
 
-def spikes_of(reader: Callable[[Path], nn.Module], path: Path, names: list[str]) -> tuple[Tensor, dict[str, Tensor]]:
+def spikes_of(reader, path, names):
     """Logits and spikes of every layer, one image at a time: a Flatten of two of the libraries takes the batch too."""
     model, steps = reader(path), dict[str, list[Tensor]]()
     modules = dict(model.named_modules())
     for name in names:
 
-        def keep(_: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
+        def keep(_, inputs, output, name=name):
             steps.setdefault(name, []).append((output[0] if isinstance(output, tuple) else output).detach())
 
         modules[name].register_forward_hook(keep)
@@ -61,7 +57,7 @@ def spikes_of(reader: Callable[[Path], nn.Module], path: Path, names: list[str])
     return torch.stack(logits), {name: torch.cat([each[name] for each in spikes], 1) for name in names}
 
 
-def own(subject: SpikingNetwork) -> tuple[Tensor, dict[str, Tensor]]:
+def own(subject):
     with torch.no_grad(), record(subject) as spikes:
         logits = subject(images())
     return logits, {free_identifier(name, ()): layer.flatten(2) for name, layer in spikes.items()}

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.exchange import StepGraph, step_graph
+from hiresnn.exchange import step_graph
 from hiresnn.exchange.export import answers
 from hiresnn.network import spiking_graph
 from hiresnn.neurons import LIF
@@ -14,7 +14,7 @@ from hiresnn.neurons import LIF
 from .small import T, images, network
 
 
-def presented(graph: StepGraph, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def presented(graph, batch):
     """Logits and spikes by a slow loop over the graph, in float64: an implementation without the package's scan."""
     left: dict[str, Tensor] = {}
     spikes: dict[str, list[Tensor]] = {}
@@ -61,11 +61,11 @@ def test_the_mode_of_every_layer_stays(look):
 class Functional(nn.Module):
     """A layer that is called as a function, or a sum of a tensor with itself."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what):
         super().__init__()
         self.what, self.first, self.last = what, nn.Conv2d(3, 2, 3, padding=1), nn.Linear(128, 2)
 
-    def forward(self, batch: Tensor) -> Tensor:
+    def forward(self, batch):
         rows = torch.relu(self.first(batch))
         if self.what == "twice":
             rows = rows + rows

@@ -1,7 +1,6 @@
 """The same network in each library, with its neurons in each form, has the operations of ours."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +11,12 @@ from torch import nn
 from hiresnn import foreign
 from hiresnn.analysis import count_operations
 from hiresnn.network import spiking_graph
-from hiresnn.neurons import Condition
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 T = 4
 
 
-def layers(neuron: Callable[[], nn.Module]) -> list[nn.Module]:
+def layers(neuron):
     """Weights are multiples of 1/8 and pixels of 1/4, so that every library computes exact membranes."""
     generator = torch.Generator().manual_seed(0)
     made = [
@@ -35,7 +33,7 @@ def layers(neuron: Callable[[], nn.Module]) -> list[nn.Module]:
 IMAGES = torch.randint(0, 5, (3, 1, 4, 4), generator=torch.Generator().manual_seed(1)) / 4
 
 
-def same(carried: foreign.Unrolled, condition: Condition) -> None:
+def same(carried, condition):
     own = spiking_graph(nn.Sequential(*layers(nn.ReLU)), T, reset="zero", condition=condition).eval()
     torch.testing.assert_close(carried(IMAGES), own(IMAGES), rtol=0, atol=1e-5)
     expected, found = count_operations(own, IMAGES), count_operations(carried, IMAGES)
@@ -49,7 +47,7 @@ def test_spikingjelly_in_both_step_modes():
     pytest.importorskip("spikingjelly", exc_type=ImportError)
     from spikingjelly.activation_based import functional, layer, neuron
 
-    def node() -> Any:
+    def node():
         return neuron.IFNode(v_reset=0.0)
 
     same(foreign.spikingjelly(nn.Sequential(*layers(node)), T, readout="sum"), ">=")
@@ -83,11 +81,11 @@ def test_sinabs_in_both_forms(squeeze):
     class Folding(nn.Module):
         """Applies a layer to all timesteps at once."""
 
-        def __init__(self, *inner: nn.Module) -> None:
+        def __init__(self, *inner):
             super().__init__()
             self.inner = nn.Sequential(*inner)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x):
             out: torch.Tensor = self.inner(x.flatten(0, 1))
             return out.unflatten(0, x.shape[:2])
 

@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs" / "neurons.md").read_text(encoding="utf-8")
 CELLS = re.findall(r"```\{code-cell\}\n(?::tags:[^\n]*\n\n?)?(.*?)```", PAGE, flags=re.DOTALL)
 
 
-def run(cells: list[str]) -> dict[str, Any]:
+def run(cells):
     names: dict[str, Any] = {}
     for cell in cells:
         exec(cell, names)

@@ -1,10 +1,8 @@
 """A network with state as a function of images, a rule in the place of a surrogate, and spikes by step and image."""
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Slot, Unrolled, in_steps, once, record, ruled_spike, whole_sequence
@@ -233,19 +231,19 @@ def test_rows_that_do_not_tell_images_from_steps_are_refused(layout, rows):
 class Alternating(nn.Module):
     """Spikes at every second step: stores how often it was called."""
 
-    def __init__(self, amplitude: float = 1.0) -> None:
+    def __init__(self, amplitude=1.0):
         super().__init__()
         self.calls, self.amplitude = 0, amplitude
 
-    def reset(self) -> None:
+    def reset(self):
         self.calls = 0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         self.calls += 1
         return torch.full_like(x, self.calls % 2 * self.amplitude)
 
 
-def adapted(network: nn.Module, neuron: nn.Module, timesteps: int = T, **options: Any) -> Unrolled:
+def adapted(network, neuron, timesteps=T, **options):
     return Unrolled(network, timesteps, library="mine", reset=lambda _: neuron.reset(), spiking=[neuron], **options)
 
 
@@ -263,11 +261,11 @@ def test_each_forward_pass_fills_the_dictionary():
 
 
 class Repeating(nn.Module):
-    def __init__(self, steps: int, neuron: nn.Module) -> None:
+    def __init__(self, steps, neuron):
         super().__init__()
         self.steps, self.neuron = steps, neuron
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return torch.stack([self.neuron(images.flatten(1)) for _ in range(self.steps)]).mean(0)
 
 

@@ -31,7 +31,6 @@ from hiresnn.hub.pretrained import (
     shipped,
 )
 from hiresnn.hub.publish import CARD, COPIED, model_card
-from hiresnn.report.pages import Run
 
 from ..scripts import imported
 
@@ -55,7 +54,7 @@ def test_the_networks_are_those_that_the_documentation_names():
 
 
 @pytest.fixture(scope="module", params=shipped(), ids=list(folders()))
-def network(request: pytest.FixtureRequest) -> Run:
+def network(request):
     return request.param
 
 
@@ -79,7 +78,7 @@ def test_a_network_has_the_accuracy_of_its_result(name):
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def installed(tmp_path, monkeypatch):
     """As if installed from the wheel, with an empty cache; the release has one network, `far`."""
     monkeypatch.setattr(pretrained, "__file__", str(tmp_path / "lib" / "site" / "hiresnn" / "hub" / "pretrained.py"))
     monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "cache"))

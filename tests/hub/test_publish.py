@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -24,7 +23,7 @@ FILES = [
 ]  # fmt: skip
 
 
-def header(text: str) -> dict[str, Any]:
+def header(text):
     """The YAML header, whose values are written as JSON."""
     lines = text.split("---\n")[1].splitlines()
     return {key: json.loads(value) for key, _, value in (line.partition(": ") for line in lines)}
@@ -121,7 +120,7 @@ def test_an_upload_creates_the_repository_and_sends_the_folder(tmp_path, hub, mo
         upload(tmp_path, "mine")
 
 
-def marked(value: Any) -> Any:
+def marked(value):
     """The same JSON with a tag at the end of every text, of which only lists of choices are left as they are."""
     if isinstance(value, dict):
         return {key: marked(part) for key, part in value.items()}

@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.models import QCFS, build
-from hiresnn.network import SpikingNetwork, convert, record
+from hiresnn.network import convert, record
 from hiresnn.neurons import can_fuse
 
 IMAGES = torch.rand(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 ON = {"threshold_scale": 1.0, "start": 0.5, "rescale": True}
 
 
-def trained(name: str, levels: int = 4, batch_norm: bool = True) -> nn.Module:
+def trained(name, levels=4, batch_norm=True):
     """An ANN whose thresholds differ and whose batch norms have statistics; nothing of it is trained further."""
     torch.manual_seed(0)
     ann = build(
@@ -46,7 +46,7 @@ def test_the_spec_of_a_network_with_relu_is_that_of_earlier_versions():
     again.load_state_dict(ann.state_dict())
 
 
-def same_as_ann(network: SpikingNetwork, ann: nn.Module, images: Tensor) -> float:
+def same_as_ann(network, ann, images):
     """Share of images whose logits are those of the ANN; float32 may round a membrane to the other side."""
     with torch.no_grad():
         found, expected = network(images) / network.timesteps, ann(images)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from hiresnn.analysis import count_operations
 from hiresnn.network import ChannelAffine, ConversionWarning, convert
@@ -16,18 +16,18 @@ from ..reference import ReferenceNetwork
 class PreActivation(nn.Module):
     """A block of a wide ResNet: norm, ReLU, convolution, twice, around a shortcut."""
 
-    def __init__(self, before: int, after: int, stride: int) -> None:
+    def __init__(self, before, after, stride):
         super().__init__()
         self.norm1, self.norm2 = nn.BatchNorm2d(before), nn.BatchNorm2d(after)
         self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
         self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
         self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, 1, stride, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(x)))))) + self.shortcut(x)
 
 
-def wide_resnet(channels: int = 3) -> nn.Module:
+def wide_resnet(channels=3):
     return nn.Sequential(
         *(nn.Conv2d(channels, 4, 3, padding=1, bias=False), PreActivation(4, 6, 2), PreActivation(6, 6, 1)),
         *(nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)),
@@ -37,32 +37,32 @@ def wide_resnet(channels: int = 3) -> nn.Module:
 class NormApart(nn.Module):
     """The output of a convolution is used with and without its norm, and one convolution has two norms."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.conv, self.norm, self.other = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
         self.last = nn.Linear(3 * 40, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         features = self.conv(x)
         features = F.relu(self.norm(features) + features)
         return self.last(F.relu(self.other(self.conv(features))).flatten(1))
 
 
-def norm_first() -> nn.Module:
+def norm_first():
     flat = nn.BatchNorm1d(120, affine=False)
     return nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(120, 120), nn.ReLU(), flat, nn.Linear(120, 3))
 
 
-def dense_net() -> nn.Module:
+def dense_net():
     return torchvision.models.DenseNet(4, (2, 2), 8, 2, num_classes=3)
 
 
-def small_vgg() -> nn.Module:
+def small_vgg():
     features = torchvision.models.vgg.make_layers([4, "M", 6, "M"], batch_norm=True)
     return nn.Sequential(features, nn.AdaptiveAvgPool2d((3, 2)), nn.Flatten(), nn.Linear(36, 3))
 
 
-def trained(ann: nn.Module, images: Tensor) -> nn.Module:
+def trained(ann, images):
     """Give the norms statistics and weights that are not those of a new network."""
     torch.manual_seed(0)
     for _ in range(3):

@@ -1,11 +1,9 @@
 """A network is rescaled only where every layer grows in proportion to the spikes that it gets."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrizations
 
 from hiresnn.errors import UsageError
@@ -17,7 +15,7 @@ IMAGES = torch.rand(32, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 class Between(nn.Module):
     """conv -> ReLU -> `layer`, a method or a module -> ReLU -> linear."""
 
-    def __init__(self, layer: Callable[..., Tensor], second: nn.Module | None = None) -> None:
+    def __init__(self, layer, second=None):
         super().__init__()
         torch.manual_seed(0)
         self.first, self.last, self.layer = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(64, 3), layer
@@ -25,16 +23,16 @@ class Between(nn.Module):
         self.shift = nn.Parameter(torch.rand(4, 1, 1) - 0.5)
         self.weight, self.bias = nn.Parameter(torch.randn(64, 64) / 8), nn.Parameter(torch.rand(64) - 0.5)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         hidden = self.layer(self, self.second(self.first(images).relu())).relu()
         return self.last(hidden.flatten(1))
 
 
-def same(_: Between, spikes: Tensor) -> Tensor:
+def same(_, spikes):
     return spikes
 
 
-def error(ann: nn.Module) -> float:
+def error(ann):
     """The largest difference of logits / T and the ANN's logits, at T = 400."""
     ann.eval()
     network = convert(ann, IMAGES, timesteps=400, percentile=100.0, threshold_scale=1.0, start=0.5, rescale=True)
@@ -61,7 +59,7 @@ NOT_GROWING = {
 }
 
 
-def network(case: object) -> Between:
+def network(case):
     layer, second = case if isinstance(case, tuple) else (case, None)
     return Between(layer, second)
 
@@ -106,7 +104,7 @@ def test_a_network_is_rescaled_once():
 )
 def test_spikes_behind_a_tuple_are_rescaled_as_behind_a_slice(part):
     class Parts(Between):
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images):
             return self.last(self.second(part(self.first(images).relu())).flatten(1))
 
     assert error(Parts(same, nn.Conv2d(2, 4, 1))) < 0.02

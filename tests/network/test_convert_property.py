@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network import convert, record
@@ -24,38 +24,38 @@ FEW = settings(
 class Add(nn.Module):
     """A residual sum: with the input, or with a projection of it."""
 
-    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
+    def __init__(self, body, shortcut):
         super().__init__()
         self.body, self.shortcut = body, shortcut
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, rows):
         return self.body(rows) + self.shortcut(rows)
 
 
 class Patches(nn.Module):
     """Folds the pixels of each image into the batch, applies `body` to every pixel, and unfolds."""
 
-    def __init__(self, body: nn.Module, size: int) -> None:
+    def __init__(self, body, size):
         super().__init__()
         self.body, self.size = body, size
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, rows):
         channels = rows.size(1)
         pixels = self.body(rows.permute(0, 2, 3, 1).reshape(-1, channels))
         return pixels.reshape(-1, self.size, self.size, channels).permute(0, 3, 1, 2)
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> nn.Module:
+def networks(draw):
     """A network from images [B, 2, 4, 4] to 3 logits, with at least one ReLU."""
     torch.manual_seed(draw(st.integers(0, 2**16)))
     layers: list[nn.Module] = []
     size = 4
 
-    def relu() -> nn.Module:
+    def relu():
         return draw(st.sampled_from([nn.ReLU(), nn.ReLU(inplace=True)]))
 
-    def convolution(bias: bool = True) -> nn.Module:
+    def convolution(bias=True):
         return nn.Conv2d(2, 2, 3, padding=1, bias=bias)
 
     for kind in draw(st.lists(st.sampled_from(["conv", "residual", "norm", "patches", "pool", "max"]), max_size=3)):
@@ -110,11 +110,11 @@ def test_a_converted_network_equals_its_ann_run_step_by_step(ann, timesteps, res
 class FourPatches(nn.Module):
     """Four patches of 2x2 pixels per image, folded into the batch before the ReLU."""
 
-    def __init__(self, unfold: str = "view") -> None:
+    def __init__(self, unfold="view"):
         super().__init__()
         self.first, self.last, self.unfold = nn.Linear(4, 6), nn.Linear(24, 3), unfold
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         patches = images.unfold(2, 2, 2).unfold(3, 2, 2).reshape(-1, 4)
         hidden = torch.relu(self.first(patches))
         if self.unfold == "images":
@@ -139,11 +139,11 @@ def test_patches_unfolded_by_the_size_of_the_images_are_refused():
 class Moved(nn.Module):
     """Moves the batch out of the first dimension, and back before the last layer or not."""
 
-    def __init__(self, body: str) -> None:
+    def __init__(self, body):
         super().__init__()
         self.first, self.last, self.body = nn.Linear(4, 6), nn.Linear(6, 3), body
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         hidden = torch.relu(self.first(images.flatten(1, 2)))  # [B, 4, 6]
         if self.body == "relu behind a transpose":
             return self.last(torch.relu(hidden.transpose(0, 1)).mean(0))
@@ -182,7 +182,7 @@ def test_a_batch_that_is_back_in_the_first_dimension_before_the_next_neuron_is_a
 @pytest.mark.parametrize(("encoding", "refused"), [("direct", False), ("poisson", True)])
 def test_images_may_be_mixed_only_where_they_have_no_time(encoding, refused):
     class Centred(Moved):
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images):
             return super().forward(images - images.mean(0))
 
     torch.manual_seed(0)

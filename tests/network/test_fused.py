@@ -1,14 +1,13 @@
 """Neurons, dropout and pooling in one pass, and recomputed activations: the same numbers, with fewer large tensors."""
 
 import copy
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from hiresnn.network import SpikingNetwork, convert, record
+from hiresnn.network import convert, record
 from hiresnn.network import fused as module
 from hiresnn.neurons import Window, can_fuse, gradient_rule
 from hiresnn.neurons.layer_rules import BPTR
@@ -21,13 +20,13 @@ from .small import batch, network, one_block
 compiled = pytest.mark.skipif(not can_fuse(), reason="no C++ compiler")
 
 
-def one_by_one(subject: SpikingNetwork, images: Tensor) -> Tensor:
+def one_by_one(subject, images):
     window = Window(subject.timesteps, len(images), fused=subject.fused)
     with record(subject):  # its hooks split the blocks
         return window.by_step(subject.layers(images, window)).sum(0)
 
 
-def found(subject: SpikingNetwork, *, merged: bool) -> dict[str, Tensor]:
+def found(subject, *, merged):
     """Logits and all gradients of a batch, those of the images among them."""
     images, labels = batch()
     images.requires_grad_()
@@ -40,12 +39,12 @@ def found(subject: SpikingNetwork, *, merged: bool) -> dict[str, Tensor]:
 
 
 @pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def passes(monkeypatch):
     """For every call of merged layers: whether it was one pass."""
     seen: list[bool] = []
     fits = module._fits
 
-    def watched(*arguments: Any) -> bool:
+    def watched(*arguments):
         result = fits(*arguments)
         if arguments[-1].fused:
             seen.append(result)
@@ -161,7 +160,7 @@ def test_a_layer_that_is_replaced_is_replaced_in_the_compiled_network_too():
     assert list(subject.state_dict()) == names
 
 
-def trained(subject: SpikingNetwork, method: Method) -> dict[str, Tensor]:
+def trained(subject, method):
     """Its weights after a batch, dropout and all."""
     torch.manual_seed(2)
     optimizer = torch.optim.SGD(subject.parameters(), lr=0.1)
@@ -169,12 +168,12 @@ def trained(subject: SpikingNetwork, method: Method) -> dict[str, Tensor]:
     return subject.state_dict()
 
 
-def kept(subject: SpikingNetwork) -> int:
+def kept(subject):
     """Bytes that autograd keeps for the backward pass of a batch."""
     parameters = {parameter.data_ptr() for parameter in subject.parameters()}
     found: dict[int, int] = {}
 
-    def pack(tensor: Tensor) -> Tensor:
+    def pack(tensor):
         if tensor.data_ptr() not in parameters:
             found[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor

@@ -1,11 +1,9 @@
 """A conversion computes what the ANN computes where its layers overwrite their input, or refuses."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.errors import UsageError
 from hiresnn.network import analogue, convert, record
@@ -16,19 +14,19 @@ IMAGES = torch.rand(16, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 class Shortcut(nn.Module):
     """first -> activation -> second, plus what the first layer's tensor holds by then."""
 
-    def __init__(self, activate: Callable[..., Tensor]) -> None:
+    def __init__(self, activate):
         super().__init__()
         torch.manual_seed(0)
         self.first, self.second, self.last = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1), nn.Linear(64, 3)
         self.activate, self.relu = activate, nn.ReLU(inplace=True)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         before = self.first(images)
         after = self.activate(self, before)
         return self.last((self.second(after) + before).relu().flatten(1))
 
 
-def discarded(self: Shortcut, before: Tensor) -> Tensor:
+def discarded(self, before):
     self.relu(before)
     return before
 
@@ -60,11 +58,11 @@ def test_a_graph_that_gives_other_answers_than_the_ann_is_refused():
     class Wide(nn.Module):
         """Four rows per image, whose batch norm is over the rows and not over the features, of which there are four."""
 
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.rows, self.norm, self.last = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(16, 3)
 
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images):
             return self.last(self.norm(self.rows(images[:, 0])).relu().flatten(1))
 
     ann = Wide()
@@ -79,11 +77,11 @@ def test_recorded_spikes_stay_as_they_were_where_the_next_layer_overwrites_them(
     torch.manual_seed(0)
 
     class Adds(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.first, self.last = nn.Linear(16, 8), nn.Linear(8, 3)
 
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images):
             return self.last(self.first(images.flatten(1)).relu().add_(2.0))
 
     network = convert(Adds().eval(), IMAGES, timesteps=4)
@@ -95,11 +93,11 @@ def test_recorded_spikes_stay_as_they_were_where_the_next_layer_overwrites_them(
 
 def test_calibration_leaves_images_alone_that_the_network_overwrites():
     class Centres(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.layers = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
 
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images):
             return self.layers(images.sub_(0.5))
 
     torch.manual_seed(0)

@@ -1,12 +1,11 @@
 """A conversion says what became of each layer, and warns of what its author probably does not want."""
 
 import warnings
-from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.models import build
 from hiresnn.network import ConversionWarning, convert
@@ -15,7 +14,7 @@ from hiresnn.network.report import Change
 IMAGES = torch.rand(16, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
 
-def linear(*middle: nn.Module, end: tuple[nn.Module, ...] = ()) -> nn.Sequential:
+def linear(*middle, end=()):
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), *middle, nn.Linear(8, 3), *end)
 
@@ -23,23 +22,23 @@ def linear(*middle: nn.Module, end: tuple[nn.Module, ...] = ()) -> nn.Sequential
 class Calling(nn.Module):
     """Calls a function between two linear layers, after a ReLU, and one at the end."""
 
-    def __init__(self, middle: Callable[[Tensor], Tensor], end: Callable[[Tensor], Tensor] = lambda x: x) -> None:
+    def __init__(self, middle, end=lambda x: x):
         super().__init__()
         self.layers, self.last, self.middle, self.end = linear(), nn.Linear(3, 3), middle, end
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.end(self.last(self.middle(self.layers(images))))
 
 
 class Inside(nn.Module):
     """Calls a function of the spikes of 8 neurons."""
 
-    def __init__(self, middle: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, middle):
         super().__init__()
         torch.manual_seed(0)
         self.first, self.last, self.middle = nn.Linear(16, 8), nn.Linear(8, 3), middle
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.last(self.middle(self.first(images.flatten(1)).relu()))
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.network import convert
 
@@ -15,23 +15,23 @@ IMAGES = torch.rand(6, 2, 8, 8, dtype=torch.float64, generator=torch.Generator()
 class Pooling(nn.Module):
     """Two convolutions, each with ReLU and max pool, as functions or modules, in one of two orders."""
 
-    def __init__(self, pool_first: bool, functional: bool) -> None:
+    def __init__(self, pool_first, functional):
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
         self.last, self.relu, self.pool = nn.Linear(16, 3), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1)
         self.pool_first, self.functional = pool_first, functional
 
-    def activated(self, x: Tensor) -> Tensor:
+    def activated(self, x):
         relu, pool = self.relu, self.pool
         if self.functional:
             relu, pool = F.relu, lambda x: F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
         return relu(pool(x)) if self.pool_first else pool(relu(x))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return self.last(self.activated(self.conv2(self.activated(self.conv1(x)))).flatten(1))
 
 
-def network(pool_first: bool, functional: bool = False) -> nn.Module:
+def network(pool_first, functional=False):
     torch.manual_seed(0)
     return Pooling(pool_first, functional).double().eval()
 
@@ -57,7 +57,7 @@ def test_spikes_are_pooled_where_that_is_asked_for():
 class Branching(nn.Module):
     """The spikes are also used without the pool, and one pool returns where its maxima are."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.conv, self.last, self.where = (
             nn.Conv2d(2, 3, 3, padding=1),
@@ -65,7 +65,7 @@ class Branching(nn.Module):
             nn.MaxPool2d(4, None, 0, 1, True),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         spikes = F.relu(self.conv(x))
         pooled = F.max_pool2d(spikes, 2) + F.avg_pool2d(spikes, 2)
         return self.last(torch.cat([pooled.flatten(1)], 1)) + self.where(F.relu(x))[0].flatten(1)[:, :3]

@@ -6,7 +6,7 @@ from hiresnn.neurons import compiled
 from hiresnn.neurons.compiled import can_fuse, compiles, kernel
 
 
-def limits() -> list[object]:
+def limits():
     config = torch._dynamo.config
     return [getattr(config, name, None) for name in ("recompile_limit", "cache_size_limit")]
 
@@ -14,7 +14,7 @@ def limits() -> list[object]:
 def test_a_compiled_kernel_leaves_the_settings_of_torch_as_they_were(monkeypatch):
     during = []
 
-    def compile_nothing(function: object, **options: object) -> object:
+    def compile_nothing(function, **options):
         return lambda *arguments: during.append(limits())
 
     monkeypatch.setattr(torch, "compile", compile_nothing)
@@ -25,7 +25,7 @@ def test_a_compiled_kernel_leaves_the_settings_of_torch_as_they_were(monkeypatch
 
 
 def test_a_compiler_that_fails_is_found_out(monkeypatch):
-    def broken(function: object, **options: object) -> object:
+    def broken(function, **options):
         raise RuntimeError("Python.h: No such file")
 
     monkeypatch.setattr(torch, "compile", broken)

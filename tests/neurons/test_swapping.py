@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hiresnn.errors import UsageError
-from hiresnn.network import SpikingNetwork, convert
+from hiresnn.network import convert
 from hiresnn.neurons import Linear, gradient_rule
 from hiresnn.neurons.surrogate import Arctan
 
@@ -27,7 +27,7 @@ def logits_and_gradient(model):
     return logits.detach(), gradient
 
 
-def rules(model: SpikingNetwork):
+def rules(model):
     return [neuron.surrogate for neuron in model.neurons.values()]
 
 

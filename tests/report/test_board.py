@@ -4,9 +4,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +22,7 @@ from hiresnn.report.board import Entry, board_page, grouped, read_entries
 CARD = "audit/card.json"
 
 
-def entry(card: Card, name: str, worst: float, *, price: float | None = None, problem: str = "", **changes) -> Entry:
+def entry(card, name, worst, *, price=None, problem="", **changes):
     """An entry whose worst case at the headline is `worst`."""
     point = card.at(card.setting.headline)
     lower = point.model_copy(update={"worst": point.worst.model_copy(update={"percent": worst})})
@@ -62,10 +60,7 @@ def test_a_card_that_contradicts_itself_or_its_images_does_not_count(change, mes
     assert found.problem
 
 
-Values = dict[str, Any]
-
-
-def stands(card: Values, arrays: Values, count: int, of: int) -> None:
+def stands(card, arrays, count, of):
     """Let all attacks leave `count` of `of` images, without contradiction."""
     card["data"]["images"] = of
     card["clean"] = share(count, of).model_dump()
@@ -82,74 +77,74 @@ def stands(card: Values, arrays: Values, count: int, of: int) -> None:
     card["conclusion"] = concluded.model_dump()
 
 
-def clean_raised(card: Values, arrays: Values) -> None:
+def clean_raised(card, arrays):
     card["clean"] = share(200, 200).model_dump()
 
 
-def raised_from_10_to_99(card: Values, arrays: Values) -> None:
+def raised_from_10_to_99(card, arrays):
     for point in card["curve"]:
         point["worst"] = card["clean"]
     arrays.update({name: rows[:0] for name, rows in arrays.items()})
 
 
-def attack_changed(attack: str, count: int) -> Callable[[Values, Values], None]:
+def attack_changed(attack, count):
     return lambda card, arrays: card["curve"][-1].update({attack: share(count, 200).model_dump()})
 
 
-def curve_cut(card: Values, arrays: Values) -> None:
+def curve_cut(card, arrays):
     del card["curve"][:-1]
 
 
-def settings_cut(card: Values, arrays: Values) -> None:
+def settings_cut(card, arrays):
     curve_cut(card, arrays)
     card["setting"]["bounds"] = ["32/255"]
 
 
-def invented_images(card: Values, arrays: Values) -> None:
+def invented_images(card, arrays):
     stands(card, arrays, 558, 560)
 
 
-def images_of_the_data_set_that_were_not_attacked(card: Values, arrays: Values) -> None:
+def images_of_the_data_set_that_were_not_attacked(card, arrays):
     stands(card, arrays, 353, 355)
 
 
-def one_image_repeated(card: Values, arrays: Values) -> None:
+def one_image_repeated(card, arrays):
     rows = arrays["index"][arrays["label"] == arrays["label"][0]]
     same = np.isin(arrays["index"], rows)
     for name in ("clean", "adversarial", "eps"):
         arrays[name][same] = arrays[name][same][0]
 
 
-def data_renamed(name: str) -> Callable[[Values, Values], None]:
+def data_renamed(name):
     return lambda card, arrays: card["data"].update(name=name)
 
 
-def checks_removed(card: Values, arrays: Values) -> None:
+def checks_removed(card, arrays):
     card["checks"] = []
 
 
-def all_checks_failed(card: Values, arrays: Values) -> None:
+def all_checks_failed(card, arrays):
     for check in card["checks"]:
         check["result"] = "failed"
 
 
-def nothing_broken(card: Values, arrays: Values) -> None:
+def nothing_broken(card, arrays):
     stands(card, arrays, 198, 200)
 
 
-def swapped(card: Values, arrays: Values) -> None:
+def swapped(card, arrays):
     arrays["clean"], arrays["adversarial"] = arrays["adversarial"], arrays["clean"]
 
 
-def labels_changed(card: Values, arrays: Values) -> None:
+def labels_changed(card, arrays):
     arrays["label"] = (arrays["label"] + 1) % 10
 
 
-def verdict_changed(card: Values, arrays: Values) -> None:
+def verdict_changed(card, arrays):
     card["conclusion"]["verdict"] = "agrees"
 
 
-def called_random(card: Values, arrays: Values) -> None:
+def called_random(card, arrays):
     card["subject"].update(random=True, draws=10)
     arrays["adversarial"][:20] = arrays["clean"][:20]
 
@@ -209,7 +204,7 @@ def test_an_audit_of_another_network_without_images_or_with_a_damaged_card_does_
     assert third.card is None
 
 
-def as_function(folder: Path) -> Path:
+def as_function(folder):
     """Make the copied run in `folder` an audit of a Python function; returns its card."""
     values = json.loads((folder / CARD).read_text())
     values["subject"]["kind"], values["setting"]["target"] = "function", "mine.py:network"

@@ -2,7 +2,6 @@
 
 import pytest
 
-from hiresnn.audit.card import Card
 from hiresnn.report.board import board_page
 
 from .test_board import entry
@@ -12,7 +11,7 @@ FIRST_COLUMN = "[...document.querySelectorAll('.sortable tbody th')].map(head =>
 
 
 @pytest.fixture(scope="module")
-def address(card: Card, tmp_path_factory: pytest.TempPathFactory) -> str:
+def address(card, tmp_path_factory):
     path = tmp_path_factory.mktemp("board") / "board.html"
     ann = card.subject.model_copy(update={"timesteps": None})
     entries = [

@@ -1,9 +1,7 @@
 """Pages in a real browser: nothing is requested, nothing overflows, all can be read. Skipped without Chromium."""
 
 import re
-from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -37,13 +35,7 @@ CONTRASTS = """() => {
 
 
 @pytest.fixture(scope="module", params=["audit", "runs"])
-def address(
-    request: pytest.FixtureRequest,
-    card: Card,
-    make_card: Callable[..., Card],
-    make_run: Callable[..., Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> str:
+def address(request, card, make_card, make_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     if request.param == "audit":
         page = audit_page(card)

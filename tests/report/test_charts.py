@@ -63,10 +63,10 @@ def test_epoch_ticks_are_whole_numbers(last, marks):
 SCHEMES = {"light": LIGHT, "dark": DARK}
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(one, other):
     """WCAG 2 contrast of two "#rrggbb", written independently of the package."""
 
-    def luminance(colour: str) -> float:
+    def luminance(colour):
         values = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
         linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in values]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -80,7 +80,7 @@ def test_contrasts_are_those_of_wcag():
     assert 4.5 < contrast("#767676", "#ffffff") < 4.55  # its lightest grey that passes on white
 
 
-def colours(percent: float) -> list[str]:
+def colours(percent):
     """Background and text in the light scheme, then in the dark scheme."""
     return re.findall("#[0-9a-f]{6}", heat_style(percent))
 
@@ -115,7 +115,7 @@ def test_heat_shades_are_interpolated_between_the_stops(percent, light):
     assert colours(percent)[0] == light
 
 
-def drawn(series: list[Series], key: str = "k", **options: object) -> ElementTree.Element:
+def drawn(series, key="k", **options):
     """A chart with its data between x = 52 and 352, and between y = 20 and 220."""
     frame: dict = {"x": epoch_axis(4), "y": percent_axis("%"), "title": "t", "description": "d"}
     return ElementTree.fromstring(str(Chart(**(frame | options), width=366, height=266).draw(series, key)))

@@ -2,9 +2,6 @@
 
 import html
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,22 +9,20 @@ from hiresnn.app.recipe import flatten
 from hiresnn.audit.card import Card, Cell, Screening, share
 from hiresnn.errors import RunError, UsageError
 from hiresnn.report import pages, words
-from hiresnn.report.pages import Run, audit_page, page_of, read_runs, runs_page
-
-Read = Callable[[str], dict[str, list[list[str]]]]
+from hiresnn.report.pages import audit_page, page_of, read_runs, runs_page
 
 
 @pytest.fixture(scope="module")
-def page(card: Card) -> str:
+def page(card):
     return audit_page(card)
 
 
-def text_of(page: str) -> str:
+def text_of(page):
     body = re.sub(r"<style>.*?</style>|<svg.*?</svg>|<wbr>", "", page, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
-def numbers_of(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
+def numbers_of(value, place=""):
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from numbers_of(inner, f"{place}.{key}")
@@ -53,7 +48,7 @@ def test_every_number_of_the_card_is_on_the_page(page, card):
 
 
 def test_every_text_of_the_card_is_on_the_page(page, card):
-    def texts(value: Any) -> Iterator[str]:
+    def texts(value):
         if isinstance(value, dict):
             for key, inner in value.items():
                 if key not in ("clean", "adversarial", "difference") or not isinstance(inner, str):
@@ -149,7 +144,7 @@ HOSTILE = "<script>alert('x')</script>\"&{{ 7 * 7 }}"
 
 
 def test_markup_in_any_text_of_a_card_is_escaped(make_card, card):
-    def poisoned(value: Any) -> Any:
+    def poisoned(value):
         if isinstance(value, dict):
             return {key: poisoned(inner) for key, inner in value.items()}
         if isinstance(value, list):
@@ -291,7 +286,7 @@ def test_the_curve_has_four_lines_with_an_interval_for_every_point(card):
 
 
 @pytest.fixture
-def runs(make_run: Callable[..., Path], make_card: Callable[..., Card], card: Card, tmp_path: Path) -> list[Run]:
+def runs(make_run, make_card, card, tmp_path):
     few = make_card(curve=[point for point in card.curve if point.bound in ("0", "8/255", "inf")])
     paths = [
         make_run(tmp_path / "hire", "hire", seed=1, card=card),

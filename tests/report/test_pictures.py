@@ -3,8 +3,6 @@
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -19,11 +17,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def spikes() -> ModuleType:
+def spikes():
     return imported(ROOT / "benchmarks" / "spikes_picture.py")
 
 
-def squares(svg: Any, kind: str) -> int:
+def squares(svg, kind):
     paths = [path for path in svg.iter(f"{SVG}path") if path.get("class") == kind]
     return sum(path.get("d", "").count("M") for path in paths)
 

@@ -2,8 +2,6 @@
 
 import pytest
 
-from reproduction.study import Measurement
-
 from .conftest import HERE, page
 
 # layer -> neurons, timesteps, spikes per image; direct: SA 2, 1, 1, rate-coded: SA 5, 4, 2
@@ -15,18 +13,18 @@ DIRECT_ACCURACY = [10.0, 60, 79.5, 80]
 OTHER = "; not compared, because they were measured on different processors"
 
 
-def elsewhere(wanted: Measurement) -> dict[str, object]:
+def elsewhere(wanted):
     """Rate-coded networks come from another processor."""
     return {**HERE, "cpu": "B"} if wanted.method == "rate" else HERE
 
 
-def counts(wanted: Measurement) -> dict[str, list[float]] | None:
+def counts(wanted):
     if wanted.kind == "pool-activity":
         return None
     return RATE if wanted.method == "rate" else DIRECT
 
 
-def accuracies(wanted: Measurement) -> list[float]:
+def accuracies(wanted):
     assert wanted.kind == "by-time"
     found = RATE_ACCURACY if wanted.method == "rate" else DIRECT_ACCURACY
     assert len(found) == len(wanted.grid)
@@ -55,7 +53,7 @@ def test_latency_is_judged_by_the_steps_that_are_needed():
     assert (claim.verdict, claim.paper, claim.ours) == ("agrees", 25.0, 5.0)
     assert "needs 3 steps, rate coding 15: 5.0 times fewer" in claim.numbers
 
-    def slow(wanted: Measurement) -> list[float]:
+    def slow(wanted):
         return accuracies(wanted) if wanted.method == "traditional" else [80.0] * len(wanted.grid)
 
     assert {claim.verdict for claim in page("fig10a", slow).claims} == {"differs"}  # one step is enough for rate coding

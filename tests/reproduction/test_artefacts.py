@@ -2,7 +2,6 @@
 
 import doctest
 import json
-from collections.abc import Iterator
 
 import pytest
 from distributed import LocalCluster
@@ -59,7 +58,7 @@ def test_every_page_knows_what_it_needs_also_for_one_network_alone(scale):
 
 
 def test_one_that_fails_does_not_stop_the_others(study, tmp_path, monkeypatch):
-    def fails(*_: object) -> float:
+    def fails(*_):
         raise RunError("the loss is nan.")
 
     for one in needs("table2", study.scale):
@@ -130,7 +129,7 @@ VALUES = [
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address():
     """Of a dask scheduler with two workers of one thread on this machine."""
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster.scheduler_address

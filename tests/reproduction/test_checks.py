@@ -1,11 +1,10 @@
 """Table 4: its rules and its page on given accuracies, and its questions on networks whose gradients are known."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from reproduction.measure import answers
 from reproduction.pages_checks import CHECKS, RULES, judge
@@ -21,7 +20,7 @@ HEALTHY = {(attack, box): left for box, each in {"white": WHITE, **TWINS}.items(
 HEALTHY |= {("pgd:eps=1", "white"): 0.0, NOISE: 75.0}
 
 
-def failing(changes: dict[Any, float]) -> list[str]:
+def failing(changes):
     return [key for key, (passed, _) in zip(CHECKS, judge({**HEALTHY, **changes}, SCALE), strict=True) if not passed]
 
 
@@ -67,18 +66,18 @@ def test_bound_fails_where_a_larger_one_leaves_more(bounds, fails):
 class Steps(nn.Module):
     """Tells dark images from bright ones; where it rounds, its gradient is exactly zero."""
 
-    def __init__(self, *, rounds: bool) -> None:
+    def __init__(self, *, rounds):
         super().__init__()
         self.rounds = rounds
         self.weight = nn.Parameter(torch.tensor(4.0))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         seen = (images * 64).round() / 64 if self.rounds else images
         bright = self.weight * (seen.flatten(1).mean(1) - 0.5)
         return torch.stack([-bright, bright], 1)
 
 
-def asked(rounds: bool) -> list[bool]:
+def asked(rounds):
     """Which of the five questions are answered yes, at a bound of 0.1 around images 0.05 from the boundary."""
     torch.manual_seed(0)
     labels = torch.arange(60) % 2

@@ -1,17 +1,14 @@
 """Fig. 5: distances against traces worked out by hand and against one image at a time."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from torch import Tensor
 
 from hiresnn import convert
 from hiresnn.attacks import pgd
 from hiresnn.models import build
-from hiresnn.network import SpikingNetwork, record
+from hiresnn.network import record
 from reproduction.measure import lif_distances, spike_distances
-from reproduction.study import Measurement, Study
+from reproduction.study import Measurement
 
 from .conftest import TWO_SEEDS, study_in
 
@@ -46,13 +43,13 @@ IMAGES = 40
 NETWORKS = Measurement("spike-distances", "vgg5-cifar10", "traditional", 0, "pgd", grid=(0, 1, 2))
 
 
-def network_of_seed(seed: int) -> SpikingNetwork:
+def network_of_seed(seed):
     torch.manual_seed(seed)
     ann = build("vgg5", 10, in_channels=1, image_size=8, width=0.125, hidden=32)
     return convert(ann.eval(), torch.rand(20, 1, 8, 8), timesteps=4, threshold_scale=0.4)
 
 
-def map_of(network: SpikingNetwork, image: Tensor) -> list[Tensor]:
+def map_of(network, image):
     """Spikes of each neuron over T, layer by layer, of one image."""
     with record(network) as spikes:
         network(image[None])
@@ -60,7 +57,7 @@ def map_of(network: SpikingNetwork, image: Tensor) -> list[Tensor]:
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Study, list[SpikingNetwork], Tensor, Tensor]:
+def given(monkeypatch, tmp_path):
     """A study with networks of seeds 0, 1, 2, images, and labels on which the first two agree."""
     networks = [network_of_seed(seed) for seed in (3, 3, 5)]
     with torch.no_grad():  # the second is the first, a little changed

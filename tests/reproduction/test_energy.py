@@ -7,10 +7,10 @@ import pytest
 
 from hiresnn.analysis import EnergyReport, LayerOperations
 from reproduction.artefacts import needs
-from reproduction.pages_energy import AS_PRINTED, EVERY, PRINTED, Energy, totals
+from reproduction.pages_energy import AS_PRINTED, EVERY, PRINTED, totals
 from reproduction.paper import VGG11
 from reproduction.results import Results
-from reproduction.study import Measurement, StoredValue
+from reproduction.study import StoredValue
 
 from .conftest import HERE, TWO_SEEDS, page
 
@@ -20,7 +20,7 @@ HIRE, ANN, RATE = (4690.0, 3210.0), (5520.0, 3840.0), (2790.0, 310.0)
 HIRE_EVERY, ANN_EVERY = (4140 + 144 + 296, 2880 + 16 + 248), (5060.0, 3520.0)
 
 
-def report(*, zeta: float = 0.5, acs: float = 40.0, rate: bool = False, timesteps: int = 4) -> EnergyReport:
+def report(*, zeta=0.5, acs=40.0, rate=False, timesteps=4):
     """A convolution on the image (direct) or on spikes (rate), neurons, a linear layer on spikes."""
     first = LayerOperations(
         name="conv1", kind="conv", inputs="spikes" if rate else "image", sources=10, units=20, dense=1000,
@@ -38,7 +38,7 @@ def report(*, zeta: float = 0.5, acs: float = 40.0, rate: bool = False, timestep
     return EnergyReport((first, neurons, last), timesteps)
 
 
-def answer(wanted: Measurement) -> Any:
+def answer(wanted):
     """Operations by hand; an ANN that is as accurate as HIRE-SNN with 2 bits, and never on a ResNet."""
     if wanted.kind == "accuracy":
         return 50.0
@@ -49,12 +49,12 @@ def answer(wanted: Measurement) -> Any:
     return {"timesteps": made.timesteps, "layers": [asdict(layer) for layer in made.layers]}
 
 
-def found(network: str, answered: Any = answer) -> dict[tuple[str, str], Energy]:
+def found(network, answered=answer):
     records = {one: StoredValue(answered(one), HERE) for one in needs("table7", TWO_SEEDS)}
     return totals(Results(TWO_SEEDS, records))[network]
 
 
-def pair(energy: Energy) -> tuple[float, ...]:
+def pair(energy):
     return tuple(stat.mean for stat in energy.values() if stat is not None)
 
 

@@ -60,7 +60,7 @@ def test_styles_of_one_figure_differ_in_colour_and_marker(names):
 
 @pytest.mark.parametrize("names", [("direct", "rate"), ("traditional", "noise-free", "gaussian", "hire")])
 def test_bars_of_one_figure_differ_in_hatching_or_lightness(names):
-    def luma(colour: str) -> float:
+    def luma(colour):
         red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 

@@ -13,7 +13,7 @@ from .conftest import SHORT
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch):
     """The smoke scale, smaller: VGG5 alone, 20 test images."""
     setting = SCALES["smoke"].networks["vgg5-cifar10"]
     setting = replace(setting, changes={**setting.changes, **SHORT})

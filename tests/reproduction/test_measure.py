@@ -2,31 +2,30 @@
 
 import shutil
 import sys
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from hiresnn.app.evaluate import evaluate
-from hiresnn.app.recipe import Recipe, override, read
+from hiresnn.app.recipe import override, read
 from hiresnn.network import record
 from reproduction import cost
 from reproduction import measure as module
 from reproduction.artefacts import do, plan
 from reproduction.measure import best_ceiling, quantise, quantised
-from reproduction.paper import VGG5, Run, Scale
+from reproduction.paper import VGG5, Run
 from reproduction.results import accuracy
-from reproduction.study import Measurement, Study
+from reproduction.study import Measurement
 
 from .conftest import study_in
 
 
-def run(method: str, twin: str | None = None) -> Run:
+def run(method, twin=None):
     return Run(VGG5, method, 0, twin)
 
 
-def value(study: Study, wanted: Measurement) -> Any:
+def value(study, wanted):
     """A value with everything that it needs, as a reproduction makes it."""
     for task in plan(study, wanted.each(study.scale)):
         do(study, task)
@@ -35,7 +34,7 @@ def value(study: Study, wanted: Measurement) -> Any:
 
 
 @pytest.fixture(scope="module")
-def trained(tiny: Scale, tmp_path_factory: pytest.TempPathFactory) -> Study:
+def trained(tiny, tmp_path_factory):
     """A study with a traditional run, its ANN, and both twins."""
     study = study_in(tmp_path_factory.mktemp("trained"), tiny)
     for wanted in (run("ann"), *(run("traditional", twin=twin) for twin in (None, "same-ann", "independent"))):
@@ -111,7 +110,7 @@ def test_the_ceiling_is_the_one_with_the_least_error():
     assert best_ceiling(activations, 1) == pytest.approx(1.1)
 
 
-def network() -> nn.Sequential:
+def network():
     """x -> relu(x) -> 2 relu(x) -> relu of it, for numbers that can be followed."""
     layers = nn.Sequential(nn.ReLU(), nn.Linear(1, 1, bias=False), nn.ReLU())
     nn.init.constant_(layers[1].weight, 2.0)
@@ -138,7 +137,7 @@ LONG = {
 """A small network whose activations over 8 steps weigh far more than its weights."""
 
 
-def recipe(method: str, **changes: str) -> Recipe:
+def recipe(method, **changes):
     return override(read("vgg5-cifar10-cpu"), {"method": method, **LONG, **changes})
 
 

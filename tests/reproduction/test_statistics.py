@@ -66,7 +66,7 @@ def test_seeds_and_images_both_widen_an_interval():
     assert math.isnan(SeedStat.of([math.nan]).minus(theirs, 1000).mean)
 
 
-def difference(ours: float, theirs: float, images: int = 1000) -> SeedStat:
+def difference(ours, theirs, images=1000):
     return SeedStat.of([ours]).minus(SeedStat.of([theirs]), images)
 
 

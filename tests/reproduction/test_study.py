@@ -12,7 +12,7 @@ from reproduction.paper import VGG5, Run
 from .conftest import study_in
 
 
-def run(method: str, seed: int = 0, twin: str | None = None, **changes: str) -> Run:
+def run(method, seed=0, twin=None, **changes):
     return Run(VGG5, method, seed, twin, tuple((key.replace("__", "."), text) for key, text in changes.items()))
 
 
@@ -45,12 +45,12 @@ def test_changes_that_matter_rename_the_run(study, method, changes):
 
 
 def test_the_content_of_the_data_decides_and_not_its_place(tiny, tmp_path):
-    def written(path: Path, level: int) -> Path:
+    def written(path, level):
         images, labels = np.full((20, 8, 8), level, np.uint8), np.arange(20) % 10
         np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
         return path
 
-    def named(path: Path) -> str:
+    def named(path):
         scale = tiny.changed(seeds=None, sources={"digits": str(path)}, networks=[])
         assert scale.recipe(run("ann")).data.source == str(path)
         return study_in(tmp_path, scale).name(run("ann"))

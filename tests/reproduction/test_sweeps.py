@@ -2,8 +2,6 @@
 
 import pytest
 
-from reproduction.study import Measurement
-
 from .conftest import ALL_IMAGES, page, said
 
 BOX = {"white": 0.0, "same-ann": 3.0, "independent": 30.0}
@@ -34,7 +32,7 @@ ATTACK = {None: 60.0, "fgsm": 20.0, "pgd": 5.0}
 
 
 def test_fig9_and_its_control_are_judged_box_by_box():
-    def answer(wanted: Measurement) -> float:
+    def answer(wanted):
         assert wanted.method != "noise-free" or wanted.box == "white"
         more = 4 if (wanted.method, wanted.attack) == ("hire", "fgsm") else 0  # crafted noise gains most under FGSM
         return METHOD[wanted.method] + ATTACK[wanted.attack] + BOX[wanted.box] + 2 * (wanted.seed or 0) + more

@@ -5,19 +5,16 @@ differ, until a test changes one.
 """
 
 import re
-from typing import Any
 
 import pytest
 
-from reproduction.page import Claim, Page, Table
 from reproduction.paper import VGG5, printed
 from reproduction.results import FROZEN
-from reproduction.study import Measurement
 
-from .conftest import ALL_IMAGES, HERE, Answer, page
+from .conftest import ALL_IMAGES, HERE, page
 
 
-def paper(wanted: Measurement, frozen: bool) -> float:
+def paper(wanted, frozen):
     """The paper's accuracy, from whichever table prints it."""
     network, method, attack = wanted.network, wanted.method, wanted.attack
     theirs = "white" if wanted.box == "white" else "black"
@@ -32,21 +29,21 @@ def paper(wanted: Measurement, frozen: bool) -> float:
     return value
 
 
-def faithful(wanted: Measurement) -> float:
+def faithful(wanted):
     assert wanted.kind == "accuracy"
     assert (wanted.method, wanted.box) != ("ann", "same-ann"), "there is no such twin"
     assert wanted.changes in ((), FROZEN)
     return paper(wanted, bool(wanted.changes)) + 2 * wanted.seed
 
 
-def cells(table: Table, **where: str) -> dict[str, Any]:
+def cells(table, **where):
     """The one row whose cells are `where`, by column."""
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     (found,) = [row for row in rows if all(row[name.replace("_", " ")] == value for name, value in where.items())]
     return found
 
 
-def counted(made: Page, what: str) -> list[int]:
+def counted(made, what):
     """How many differences there are, agree, differ and are within the error."""
     (note,) = [note for note in made.notes if f"differences {what}" in note]
     return [int(number) for number in re.findall(r"\b(\d+)\b", note.splitlines()[0].partition("(95")[0])]
@@ -77,7 +74,7 @@ def test_no_direction_differs_with_the_papers_own_numbers(name, networks, boxes)
 
 
 def test_values_of_two_processors_or_versions_are_not_subtracted():
-    def where(wanted: Measurement) -> dict[str, Any]:
+    def where(wanted):
         other = {"cpu": "B"} if wanted.method == "ann" else {"semantics": 0} if wanted.seed == 1 else {}
         return {**HERE, **(other if wanted.network == VGG5 else {})}
 
@@ -92,16 +89,16 @@ def test_values_of_two_processors_or_versions_are_not_subtracted():
 
 
 def test_what_is_measured_can_refute_a_claim_and_what_is_missing_keeps_it_open():
-    def lost(wanted: Measurement) -> float | None:
+    def lost(wanted):
         """HIRE-SNN is far below traditional training under FGSM; its PGD is not measured."""
         if wanted.attack == "pgd":
             return None
         return 10.0 if (wanted.method, wanted.attack) == ("hire", "fgsm") else faithful(wanted)
 
-    def unfinished(wanted: Measurement) -> float | None:
+    def unfinished(wanted):
         return None if wanted.attack == "pgd" else faithful(wanted)
 
-    def claim(answer: Answer) -> Claim:
+    def claim(answer):
         return next(each for each in page("table2", answer, ALL_IMAGES).claims if "every network" in each.text)
 
     assert claim(lost).verdict == "differs"

@@ -30,14 +30,14 @@ def test_a_sample_of_the_campaign_passes(name, tmp_path):
 
 
 def test_the_harness_notices_a_traceback_a_hang_a_greedy_allocation_and_a_wrong_exit_code():
-    def fails() -> None:
+    def fails():
         raise RuntimeError("a defect")
 
-    def hangs() -> None:
+    def hangs():
         while True:
             pass
 
-    def allocates() -> None:
+    def allocates():
         bytearray(1 << 40)
 
     assert "traceback" in str(in_child(fails).complaint())

@@ -13,22 +13,22 @@ EPS = 0.1
 class Slope(nn.Module):
     """Logits (0, w x) of images of one pixel: for label 0 the loss rises with x, for label 1 it falls."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.w = nn.Parameter(torch.tensor(2.0))
         self.seen: list[Tensor] = []
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         self.seen.append(images.detach().clone())
         pixels = images.flatten(1)
         return torch.cat([torch.zeros_like(pixels), self.w * pixels], 1)
 
 
-def batch() -> tuple[Tensor, Tensor]:
+def batch():
     return torch.tensor([0.5, 0.5, 0.99, 0.01]).view(4, 1, 1, 1), torch.tensor([0, 1, 0, 1])
 
 
-def small() -> nn.Module:
+def small():
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
 
@@ -91,7 +91,7 @@ def test_trades_pushes_the_prediction_away_from_that_on_the_image_whatever_the_l
     assert torch.equal(*found)
     target = model(images).detach().softmax(1)
 
-    def divergence(shown: Tensor) -> Tensor:
+    def divergence(shown):
         return (target * (target.log() - model(shown).log_softmax(1))).sum()
 
     generator = torch.Generator().manual_seed(1)

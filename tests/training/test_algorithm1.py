@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hiresnn.network import SpikingNetwork, spiking_graph
+from hiresnn.network import spiking_graph
 from hiresnn.training import CraftedNoise, Method, Schedule, Training, train_batch
 
 RATE, STEP, BOUND = 0.05, 0.05, 0.08
@@ -36,7 +36,7 @@ class ByHand:
     kappa: Tensor
     losses: list[float] = field(default_factory=list)
 
-    def batch(self, images: Tensor, labels: Tensor, timesteps: int, periods: int, carry: bool) -> None:
+    def batch(self, images, labels, timesteps, periods, carry):
         rows, rest = len(images), [torch.zeros(()), torch.zeros(())]
         residues, summed = rest, torch.zeros(())
         for _ in range(periods):
@@ -63,7 +63,7 @@ class ByHand:
             self.losses.append(loss.item())
 
 
-def spiking(timesteps: int) -> SpikingNetwork:
+def spiking(timesteps):
     torch.manual_seed(3)
     sizes = [(4, 12), (12, 8), (8, 3)]
     linear = [nn.Linear(inputs, outputs, bias=False) for inputs, outputs in sizes]
@@ -74,7 +74,7 @@ def spiking(timesteps: int) -> SpikingNetwork:
     return network
 
 
-def parameters_of(network: SpikingNetwork) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+def parameters_of(network):
     neurons = list(network.neurons.values())
     weights = [p for name, p in network.named_parameters() if name.endswith("weight")]
     return weights, [lif.threshold for lif in neurons], [lif.leak for lif in neurons]
@@ -111,11 +111,11 @@ def test_kappa_follows_the_gradient_at_the_weights_before_the_update():
     class Line(nn.Module):
         """Logits (w x, 0): for label 1 the input's gradient has the sign of w, which the update reverses."""
 
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.weight = nn.Parameter(torch.tensor(0.1))
 
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images):
             return torch.cat([self.weight * images.flatten(1), torch.zeros(len(images), 1)], dim=1)
 
     line, noise = Line(), CraftedNoise(0.05, 0.05)
@@ -127,7 +127,7 @@ def test_kappa_follows_the_gradient_at_the_weights_before_the_update():
 
 @pytest.mark.parametrize("state", ["reset", "carry"])
 def test_one_period_without_noise_is_traditional_training_to_the_last_bit(state):
-    def trained(method: Method) -> dict[str, Tensor]:
+    def trained(method):
         torch.manual_seed(0)
         ann = nn.Sequential(
             *(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Dropout(0.3), nn.AvgPool2d(2)),

@@ -1,59 +1,56 @@
 """The epochs of a training: what is reported, what ends it, and the average of its weights."""
 
 import math
-from collections.abc import Iterable, Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from hiresnn.errors import NotFiniteError
-from hiresnn.network import SpikingNetwork, convert, spiking_graph
+from hiresnn.network import convert, spiking_graph
 from hiresnn.progress import Progress
 from hiresnn.training import Average, Method, Schedule, Training
-
-Batches = list[tuple[Tensor, Tensor]]
 
 
 class Constant(nn.Module):
     """Logits (0, ln 3) for every image: probabilities 1/4 and 3/4."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.logits = nn.Parameter(torch.tensor([0.0, math.log(3)]))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.logits.expand(len(images), 2)
 
 
-def linear() -> nn.Sequential:
+def linear():
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
 
 
-def spiking() -> SpikingNetwork:
+def spiking():
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))
     nn.init.constant_(ann[1].weight, 1.0)
     return spiking_graph(ann, 4)
 
 
-def batches(*sizes: int) -> Batches:
+def batches(*sizes):
     return [(torch.full((size, 1, 2, 2), 0.5), torch.ones(size, dtype=torch.int64)) for size in sizes]
 
 
-def training(model: nn.Module, shown: Iterable[tuple[Tensor, Tensor]], *, epochs: int = 1, lr: float = 0.1) -> Training:
+def training(model, shown, *, epochs=1, lr=0.1):
     return Training(model, torch.optim.SGD(model.parameters(), lr=lr), shown, Method(), Schedule(epochs, lr))
 
 
 class Noted(Progress):
     """Notes the lines that are printed, one after each batch."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(every=0.0)
         self.lines: list[str] = []
 
-    def line(self, text: str, *, warning: bool = False) -> None:
+    def line(self, text, *, warning=False):
         self.lines.append(text)
 
 
@@ -87,7 +84,7 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_does_not_change_the_weigh
     weights = []
 
     class Shown(list[tuple[Tensor, Tensor]]):
-        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        def __iter__(self):
             good, poisoned = batches(2, 2)
             yield good
             weights.append([parameter.detach().clone() for parameter in network.parameters()])
@@ -111,7 +108,7 @@ def test_weights_that_are_not_finite_are_found_even_if_spikes_hide_them_from_the
         training(spiking(), [(images * math.nan, labels)]).run()
 
 
-def rates(epochs: int, lr: float, decay: float, milestones: tuple[float, ...]) -> list[float]:
+def rates(epochs, lr, decay, milestones):
     schedule = Schedule(epochs, lr, decay, milestones)
     return [schedule.rate(epoch) for epoch in range(epochs)]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hiresnn.network import SpikingNetwork, spiking_graph
+from hiresnn.network import spiking_graph
 from hiresnn.network.layers import SharedDropout
 from hiresnn.neurons import MIN_THRESHOLD
 from hiresnn.training import Method, Noise, Presentation, cross_entropy, method, train_batch
@@ -16,24 +16,24 @@ from hiresnn.training.losses import sparse_gradients
 class Frozen:
     """Stands in for an optimiser: counts updates and changes nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.updates = 0
 
-    def zero_grad(self, set_to_none: bool) -> None:
+    def zero_grad(self, set_to_none):
         pass
 
-    def step(self) -> None:
+    def step(self):
         self.updates += 1
 
 
-def spiking(dropout: float = 0.0) -> SpikingNetwork:
+def spiking(dropout=0.0):
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Flatten(), nn.Linear(4, 32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 3))
     nn.init.constant_(ann[1].weight, 1.0)
     return spiking_graph(ann, 4)
 
 
-def batches(*sizes: int) -> list[tuple[Tensor, Tensor]]:
+def batches(*sizes):
     return [(torch.full((size, 1, 2, 2), 0.5), torch.ones(size, dtype=torch.int64)) for size in sizes]
 
 
@@ -48,10 +48,10 @@ def test_a_loss_sees_images_noise_logits_and_the_logits_of_the_period_before():
     seen: list[Presentation] = []
 
     class Half(Noise):
-        def apply(self, images: Tensor) -> Tensor:
+        def apply(self, images):
             return images / 2
 
-    def loss(presentation: Presentation) -> Tensor:
+    def loss(presentation):
         seen.append(presentation)
         return 3 * cross_entropy(presentation)
 
@@ -98,7 +98,7 @@ def test_an_update_that_leaves_the_range_of_leak_or_threshold_is_clamped(leak, t
 
     class Overshoot(Frozen):
         @torch.no_grad()
-        def step(self) -> None:
+        def step(self):
             lif.leak.fill_(leak)
             lif.threshold.fill_(threshold)
 
@@ -133,7 +133,7 @@ def test_bfloat16_computes_products_in_bfloat16_and_keeps_weights_and_gradients_
 def test_the_logits_of_carried_periods_are_divided_by_all_their_timesteps(state, steps):
     seen: list[Presentation] = []
 
-    def loss(presentation: Presentation) -> Tensor:
+    def loss(presentation):
         seen.append(presentation)
         return cross_entropy(presentation)
 
@@ -150,7 +150,7 @@ def test_a_further_pass_of_a_loss_can_have_the_dropout_masks_of_the_first():
     network, (images, labels) = spiking(dropout=0.5).train(), batches(3)[0]
     others: list[Tensor] = []
 
-    def loss(seen: Presentation) -> Tensor:
+    def loss(seen):
         drawn = torch.get_rng_state()
         for _ in range(2):
             torch.testing.assert_close(seen.model(images, same_draws=True), seen.logits)
@@ -166,7 +166,7 @@ def test_a_further_pass_of_a_loss_can_have_the_dropout_masks_of_the_first():
 def test_an_interrupted_batch_leaves_no_hook(name):
     network, (images, labels) = spiking(), batches(3)[0]
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_):
         if any(module._forward_hooks for module in (network.readout, *network.neurons.values())):
             raise KeyboardInterrupt
 
@@ -185,7 +185,7 @@ def test_dropout_is_no_gradient_to_the_loss_of_sparse_gradients():
     network.layers.get_submodule("1").weight.data.fill_(100.0)  # every neuron spikes at every step
     lost: list[tuple[Tensor, Tensor]] = []
 
-    def loss(seen: Presentation) -> Tensor:
+    def loss(seen):
         lost.append((sparse_gradients(seen, strength=1.0), cross_entropy(seen._replace(logits=seen.logits / 4))))
         return lost[-1][0]
 

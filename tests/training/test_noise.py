@@ -2,24 +2,24 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hiresnn.training import CraftedNoise, GaussianNoise, Noise
+from hiresnn.training import CraftedNoise, GaussianNoise
 
 GREY = torch.full((100, 1, 20, 20), 0.5)
 
 
-def batch(*pixels: float) -> Tensor:
+def batch(*pixels):
     return torch.tensor(pixels).view(-1, 1, 1, 1)
 
 
-def shown(noise: Noise, images: Tensor) -> list[float]:
+def shown(noise, images):
     """The pixels of a batch of one-pixel images with noise."""
     noise.begin(nn.Identity(), images, torch.zeros(len(images), dtype=torch.int64))
     return noise.apply(images).flatten().tolist()
 
 
-def kappa(noise: CraftedNoise) -> list[float]:
+def kappa(noise):
     return noise.kappa.flatten().tolist()
 
 

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn.errors import UsageError
-from hiresnn.network import SpikingNetwork, convert
+from hiresnn.network import convert
 from hiresnn.neurons import Window
 from hiresnn.training import (
     MembraneDistance,
@@ -26,7 +26,7 @@ IMAGES = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 
 
-def network(timesteps: int = 4) -> SpikingNetwork:
+def network(timesteps=4):
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 3))
     return convert(ann, IMAGES, timesteps=timesteps, threshold_scale=0.8, start=0.5, rescale=True).train()
@@ -54,7 +54,7 @@ def test_the_penalty_of_sparse_gradients_is_the_squared_l1_norm_of_a_smooth_netw
     torch.manual_seed(0)
     w = torch.randn(16, 3)
 
-    def model(images: Tensor, same_draws: bool = False) -> Tensor:
+    def model(images, same_draws=False):
         assert same_draws
         return 2 * images.flatten(1) @ w  # T = 2
 

@@ -2,8 +2,6 @@
 
 import signal
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,7 +15,7 @@ from .together import CASES, train_and_lose_one, trained
 
 
 @pytest.fixture(scope="module", params=[2, 3])
-def processes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+def processes(request, tmp_path_factory):
     """The folder of a training by several processes, and (exit code, standard error) of each."""
     folder = tmp_path_factory.mktemp(f"{request.param}-processes")
     ended = several(request.param, partial(train_and_lose_one, folder))
@@ -53,7 +51,7 @@ def test_when_a_process_is_killed_the_others_end_with_one_sentence(processes):
 
 @pytest.mark.parametrize(("error", "printed"), [(LostProcessError, True), (DataError, False)])
 def test_a_process_that_does_not_lead_prints_only_that_another_ended(error, printed, monkeypatch, capsys):
-    def failing(_: str) -> str:
+    def failing(_):
         raise error("a sentence")
 
     monkeypatch.setenv("WORLD_SIZE", "2")

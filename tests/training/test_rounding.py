@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hiresnn import fit
 from hiresnn.errors import RunError
@@ -11,7 +11,7 @@ from hiresnn.network import SpikingNetwork, convert, spiking_graph
 from hiresnn.training import METHODS, Average, Method, Schedule, Training, method, rounded, train_batch
 
 
-def small() -> SpikingNetwork:
+def small():
     """Weights 1 and 0.3 into one neuron with threshold 0.6, which enters two classes with 0.5 and -0.2; T = 1."""
     ann = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False), nn.ReLU(), nn.Linear(1, 2, bias=False))
     with torch.no_grad():
@@ -25,7 +25,7 @@ def small() -> SpikingNetwork:
 IMAGE, LABEL = torch.full((1, 1, 1, 2), 0.6), torch.tensor([1])
 
 
-def values(network: SpikingNetwork) -> list[float]:
+def values(network):
     """The weights, the threshold, and the weights of the readout."""
     first, last = network.layers.get_submodule("1"), network.layers.get_submodule("3")
     return [*first.weight.flatten().tolist(), network.neurons["2"].threshold.item(), *last.weight.flatten().tolist()]
@@ -50,7 +50,7 @@ def test_after_the_block_the_weights_are_there_again_even_if_it_fails():
     network = small()
     before = values(network)
 
-    def one_pass() -> None:
+    def one_pass():
         with rounded(network, rounding(network, "int3")):
             assert values(network) == pytest.approx([1, 1 / 3, 2 / 3, 1 / 2, -1 / 6])
             raise RuntimeError("out of memory")
@@ -61,16 +61,16 @@ def test_after_the_block_the_weights_are_there_again_even_if_it_fails():
 
 
 @pytest.fixture
-def images() -> Tensor:
+def images():
     return torch.rand(64, 1, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
-def labels(images: Tensor) -> Tensor:
+def labels(images):
     return (images.flatten(1)[:, :8].sum(1) > images.flatten(1)[:, 8:].sum(1)).long()
 
 
-def network(images: Tensor) -> SpikingNetwork:
+def network(images):
     torch.manual_seed(0)
     return convert(nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 2)), images, timesteps=4)
 
@@ -99,7 +99,7 @@ def test_a_tuning_that_is_interrupted_ends_with_the_same_bits(images, labels, tm
     options = {"method": "hire", "epochs": 3, "lr": 1e-2, "rounding": "int4", "progress": False}
     whole = fit(network(images), (images, labels), **options).network
 
-    def stop(row: object) -> None:
+    def stop(row):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -11,7 +11,7 @@ from hiresnn.attacks import fgsm, pgd
 from hiresnn.training import Average, Method, Schedule, Selection, Training
 
 
-def images() -> tuple[Tensor, Tensor]:
+def images():
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(60) % 3
     pixels = torch.rand(60, 1, 2, 2, generator=generator) * 0.5
@@ -19,7 +19,7 @@ def images() -> tuple[Tensor, Tensor]:
     return pixels, labels
 
 
-def training(select: str = "last", average: bool = False, epochs: int = 3) -> Training:
+def training(select="last", average=False, epochs=3):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -28,7 +28,7 @@ def training(select: str = "last", average: bool = False, epochs: int = 3) -> Tr
     return Training(model, optimizer, [images()], Method(), Schedule(epochs, 0.1), average=averaged, selection=chosen)
 
 
-def run(subject: Training, accuracies: list[dict[str, float]] | None = None) -> list[dict[str, Any]]:
+def run(subject, accuracies=None):
     """Train to the end; the held-out accuracies of each epoch are `accuracies` if given."""
     if accuracies is not None:
         subject.selection.measure = lambda network: accuracies.pop(0)
@@ -36,15 +36,15 @@ def run(subject: Training, accuracies: list[dict[str, float]] | None = None) -> 
     return subject.rows
 
 
-def weights(model: nn.Module) -> dict[str, Tensor]:
+def weights(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+def equal(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def measured(fgsm: float, pgd: float) -> dict[str, float]:
+def measured(fgsm, pgd):
     return {"clean": 90.0, "fgsm": fgsm, "pgd": pgd}
 
 
@@ -54,7 +54,7 @@ def test_each_epoch_is_measured_clean_and_under_fgsm_and_ten_steps_of_pgd():
     pixels, labels = images()
     model = subject.model.eval()
 
-    def percent(shown: Tensor) -> float:
+    def percent(shown):
         return 100 * (model(shown).argmax(1) == labels).float().mean().item()
 
     expected = {
@@ -112,7 +112,7 @@ def test_going_back_a_second_time_restores_the_same_momentum():
     accuracies = [measured(60, 50), measured(90, 20), measured(90, 20)]
     subject.selection.measure = lambda network: accuracies.pop(0)
 
-    def after(row: dict[str, Any]) -> None:
+    def after(row):
         if "back_to_epoch" in row:
             found.append([state["momentum_buffer"].clone() for state in subject.optimizer.state.values()])
 
@@ -124,7 +124,7 @@ def test_going_back_a_second_time_restores_the_same_momentum():
 
 @pytest.mark.parametrize("select", ["last", "robust"])
 def test_a_resumed_training_ends_with_the_same_bits(select):
-    def accuracies() -> list[dict[str, float]]:
+    def accuracies():
         return [measured(60, 50), measured(90, 20), measured(60, 40), measured(60, 45)]
 
     whole = training(select, average=True, epochs=4)

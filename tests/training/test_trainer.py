@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import hiresnn
@@ -29,25 +29,25 @@ LABELS = torch.arange(20) % 3
 QUIET: dict[str, Any] = {"epochs": 2, "batch_size": 8, "lr": 0.01, "progress": False}
 
 
-def ann(p: float = 0.2) -> nn.Module:
+def ann(p=0.2):
     torch.manual_seed(0)
     dropout = nn.Dropout(p)
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), dropout, nn.Linear(16, 3))
 
 
-def snn(p: float = 0.2) -> SpikingNetwork:
+def snn(p=0.2):
     return convert(ann(p), PIXELS / 255, timesteps=4)
 
 
-def weights(network: nn.Module) -> dict[str, Tensor]:
+def weights(network):
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+def same(one, other):
     return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def timeless(rows):
     return [{key: value for key, value in row.items() if key not in ("seconds", "stage")} for row in rows]
 
 
@@ -55,13 +55,13 @@ class StoppedError(Exception):
     """Stands in for whatever ends a training."""
 
 
-def stop(row: dict[str, Any]) -> None:
+def stop(row):
     """Stop a training after its second epoch; the state after the first is stored by then."""
     if row["epoch"] == 2:
         raise StoppedError
 
 
-def stopped(path: Path, **options: Any) -> Path:
+def stopped(path, **options):
     """The checkpoint of a training that was stopped."""
     with pytest.raises(StoppedError):
         fit(snn(), (PIXELS, LABELS), checkpoint=path, log=stop, **{**QUIET, **options})
@@ -98,7 +98,7 @@ def test_fit_trains_the_ann_and_the_snn_of_the_command_to_the_last_bit(tmp_path)
 
 @pytest.mark.parametrize("source", ["tensors", "floats", "dataset", "loader", "batches"])
 def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption(source, tmp_path):
-    def images() -> Any:
+    def images():
         dataset = TensorDataset(PIXELS, LABELS)
         return {
             "tensors": (PIXELS, LABELS),
@@ -126,7 +126,7 @@ def test_a_training_resumed_from_its_checkpoint_ends_as_one_without_interruption
 
 
 def test_a_resumed_training_goes_on_with_the_generator_of_its_poisson_spikes(tmp_path):
-    def poisson() -> SpikingNetwork:
+    def poisson():
         torch.manual_seed(0)
         ann = nn.Sequential(nn.Flatten(), nn.Linear(PIXELS[0].numel(), 8), nn.ReLU(), nn.Linear(8, 3))
         network = convert(ann, PIXELS / 300, timesteps=4, encoding="poisson")
@@ -316,10 +316,10 @@ def test_a_checkpoint_of_a_machine_with_gpus_goes_on_without_them(tmp_path):
 class Malicious:
     """Creates a file when it is unpickled."""
 
-    def __init__(self, victim: Path) -> None:
+    def __init__(self, victim):
         self.victim = victim
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self):
         return Path.touch, (self.victim,)
 
 
@@ -345,7 +345,7 @@ def test_a_training_that_diverges_names_epoch_and_rate_and_keeps_the_last_good_s
         fit(snn(), (PIXELS, LABELS), **{**QUIET, "lr": 1e38})
     path, network = tmp_path / "state.pt", snn()
 
-    def poison(row: dict[str, Any]) -> None:
+    def poison(row):
         if row["epoch"] == 1:
             list(network.parameters())[-1].register_hook(lambda gradient: gradient * math.nan)
 
@@ -391,7 +391,7 @@ def test_what_torch_compile_made_of_a_network_is_trained_like_the_network():
 def test_an_epoch_whose_log_failed_is_logged_when_the_training_goes_on(tmp_path):
     seen: list[int] = []
 
-    def log(row: dict[str, Any]) -> None:
+    def log(row):
         if row["epoch"] == 2 and len(seen) == 1:
             seen.append(0)
             raise OSError("the tracker is away")
@@ -408,11 +408,11 @@ def test_an_ann_that_cannot_be_rescaled_is_converted_without_and_a_line_says_so(
     """Its two layers of neurons are concatenated. Each warning of the conversion comes once."""
 
     class Joined(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.one, self.two, self.out = nn.Linear(16, 4), nn.Linear(16, 4), nn.Linear(8, 3)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             x = x.flatten(1)
             return self.out(torch.cat([torch.relu(self.one(x)), torch.relu(self.two(x))], 1))
 

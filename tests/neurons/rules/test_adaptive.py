@@ -5,16 +5,15 @@ import statistics
 
 import pytest
 import torch
-from torch import Tensor
 
 from hiresnn.neurons import LIF, Window, gradient_rule
-from hiresnn.neurons.layer_rules import ASSG, PDSG, LayerRule
+from hiresnn.neurons.layer_rules import ASSG, PDSG
 
 T, B = 3, 2
 THRESHOLD, LEAK = 0.8, 0.9
 
 
-def traced(currents: list[float]) -> list[float]:
+def traced(currents):
     """z of one neuron at each step."""
     kept, trace = 0.0, []
     for current in currents:
@@ -24,7 +23,7 @@ def traced(currents: list[float]) -> list[float]:
     return trace
 
 
-def unrolled(slopes: list[float], grads: list[float]) -> list[float]:
+def unrolled(slopes, grads):
     """Gradient of one neuron's current at each step, last step first summed in."""
     found = [0.0] * len(slopes)
     later = 0.0
@@ -34,20 +33,20 @@ def unrolled(slopes: list[float], grads: list[float]) -> list[float]:
     return found
 
 
-def gradient(lif: LIF, current: Tensor, grad: Tensor) -> Tensor:
+def gradient(lif, current, grad):
     leaf = current.flatten(0, 1).clone().requires_grad_()
     lif(leaf, Window(T, B)).backward(grad.flatten(0, 1))
     return leaf.grad.view_as(current)
 
 
-def layer(rule: LayerRule) -> LIF:
+def layer(rule):
     lif = LIF(surrogate=rule).double()
     lif.threshold.data.fill_(THRESHOLD)  # to the last digit of float64
     lif.leak.data.fill_(LEAK)
     return lif
 
 
-def random(seed: int, *shape: int) -> Tensor:
+def random(seed, *shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 1.3
 
 

@@ -1,9 +1,7 @@
 import pytest
 import torch
-from torch import Tensor
 
 from hiresnn.neurons import LIF, RULES, LayerRule, Window, can_fuse, gradient_rule
-from hiresnn.neurons.layer_rules import LayerPass
 
 T, B = 4, 3
 
@@ -11,12 +9,12 @@ T, B = 4, 3
 class Watching(LayerRule):
     """Records its input, and returns the gradient of every spike times its step, counted from 1."""
 
-    def backward(self, layer: LayerPass) -> Tensor:
+    def backward(self, layer):
         self.seen = layer
         return layer.grad * torch.arange(1.0, len(layer.grad) + 1).view(-1, *(1,) * (layer.grad.dim() - 1))
 
 
-def random(*shape: int) -> Tensor:
+def random(*shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 

@@ -1,14 +1,13 @@
 import pytest
 import torch
-from torch import Tensor
 
 from hiresnn.neurons import LIF, Window
-from hiresnn.neurons.layer_rules import BPTR, RGA, Conversion, LayerRule
+from hiresnn.neurons.layer_rules import BPTR, RGA, Conversion
 
 GRAD = torch.tensor([[1.0], [-2.0]])  # of one neuron's spikes at two steps
 
 
-def gradient(rule: LayerRule, currents: list[float], threshold: float = 1.0, leak: float = 1.0) -> list[float]:
+def gradient(rule, currents, threshold=1.0, leak=1.0):
     leaf = torch.tensor(currents)[:, None].requires_grad_()
     LIF(threshold, leak, surrogate=rule)(leaf, Window(2, 1)).backward(GRAD)
     return leaf.grad[:, 0].tolist()
@@ -46,7 +45,7 @@ def test_conversion_is_a_relu_clipped_at_one_spike_per_step():
 
 @pytest.mark.parametrize("rule", [RGA(), Conversion()])
 def test_charge_left_by_an_earlier_window_counts_as_current(rule):
-    def with_charge(left: float) -> Tensor:
+    def with_charge(left):
         lif = LIF(surrogate=rule)
         leaf = torch.zeros(2, 1).requires_grad_()
         window = Window(2, 1, membranes={lif: torch.tensor([left])})

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from torch import Tensor
 
-from hiresnn.neurons import LIF, RESETS, Linear, Reset, Window
-from hiresnn.neurons.layer_rules import HART, LayerRule, Unrolled
+from hiresnn.neurons import LIF, RESETS, Linear, Window
+from hiresnn.neurons.layer_rules import HART, Unrolled
 from hiresnn.neurons.surrogate import Arctan
 
 from ...reference import Spike
@@ -14,7 +13,7 @@ T, B, N = 5, 3, 40
 THRESHOLD, LEAK = 0.8, 0.75
 
 
-def looped(current: Tensor, weight: Tensor, reset: Reset, *, through_reset: bool, cut_time: bool) -> Tensor:
+def looped(current, weight, reset, *, through_reset, cut_time):
     """Gradient of sum(weight * spikes) in the current [T, B, N]."""
     leaf = current.clone().requires_grad_()
     kept, loss = torch.zeros(B, N, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
@@ -30,7 +29,7 @@ def looped(current: Tensor, weight: Tensor, reset: Reset, *, through_reset: bool
     return torch.autograd.grad(loss, leaf)[0]
 
 
-def of_rule(rule: LayerRule, current: Tensor, weight: Tensor, reset: Reset = "subtract") -> Tensor:
+def of_rule(rule, current, weight, reset="subtract"):
     lif = LIF(THRESHOLD, LEAK, reset=reset, surrogate=rule).double()
     lif.threshold.data.fill_(THRESHOLD)  # 0.8 and 0.75 to the last digit of float64
     lif.leak.data.fill_(LEAK)
@@ -40,12 +39,12 @@ def of_rule(rule: LayerRule, current: Tensor, weight: Tensor, reset: Reset = "su
 
 
 @pytest.fixture
-def current() -> Tensor:
+def current():
     return torch.rand(T, B, N, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 1.2
 
 
 @pytest.fixture
-def weight() -> Tensor:
+def weight():
     return torch.randn(T, B, N, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
