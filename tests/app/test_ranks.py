@@ -10,11 +10,10 @@ from functools import partial
 import pytest
 import torch
 
-from hiresnn.app.build import load_data
 from hiresnn.app.folder import MODEL, RESUME, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import dump, override
-from hiresnn.app.train import train
+from hiresnn.app.train import load_data, train
 from hiresnn.data import Batches, Split
 from hiresnn.errors import DataError, RunError, UsageError
 from hiresnn.progress import Progress

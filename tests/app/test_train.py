@@ -5,11 +5,11 @@ import threading
 import pytest
 import torch
 
-from hiresnn.app.build import COUNTS, clamp_counts, device_of, splits
+from hiresnn.app.build import device_of, splits
 from hiresnn.app.folder import LOCK, MODEL, RunFolder
 from hiresnn.app.networks import load
-from hiresnn.app.recipe import dump, override
-from hiresnn.app.train import ann_key, ann_recipe, train
+from hiresnn.app.recipe import COUNTS, dump, override
+from hiresnn.app.train import ann_key, ann_recipe, clamp_counts, train
 from hiresnn.cli import main
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import HiresnnError, RunError, UsageError

@@ -1,29 +1,26 @@
-"""From a recipe to objects: device, data, run folder, the ANN, the spiking network, and what trains them."""
+"""From a recipe to objects: device, images, the ANN, the spiking network, and what trains them."""
 
-import os
-from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hiresnn import data
-from hiresnn.app.folder import RunFolder
 from hiresnn.app.networks import load_weights
-from hiresnn.app.recipe import Recipe, Snn, changed
+from hiresnn.app.recipe import Recipe, Snn
 from hiresnn.app.targets import OwnCode, normalisation
 from hiresnn.data import DataSet, Split
-from hiresnn.errors import HiresnnError, UsageError
+from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, calibrate, compiling_pays, spiking_graph
 from hiresnn.neurons import Linear, Neuron
 from hiresnn.progress import Progress
-from hiresnn.training import Distillation, Method, Ranks, method
+from hiresnn.training import Distillation, Method, method
 from hiresnn.training.trainer import COMPILING, trained_parameters
 
-Value = TypeVar("Value")
-COUNTS = ("data.train_images", "data.holdout_images")
+LARGEST_BATCH = 2**25
+"""Pixel values, times timesteps, that a network is shown at once: 14 images of 3 x 224 x 224 for 16 steps."""
 
 
 def device_of(recipe: Recipe | None) -> str:
@@ -44,64 +41,6 @@ def splits(recipe: Recipe, dataset: DataSet) -> tuple[Split, Split | None]:
     if recipe.data.holdout_images:
         split, held = data.holdout(split, recipe.data.holdout_images, key="data.holdout_images")
     return data.first(split, recipe.data.train_images, key="data.train_images"), held
-
-
-def clamp_counts(recipe: Recipe, dataset: DataSet, keys: Collection[str], progress: Progress) -> Recipe:
-    """Lower those counts of images that the user has not set (`keys`) to what the data set has, and say so."""
-    total, held_out = len(dataset.train), recipe.data.holdout_images
-    counts = {}
-    if COUNTS[1] in keys:
-        held_out = counts[COUNTS[1]] = min(held_out, total // 5)
-    if COUNTS[0] in keys and held_out < total:
-        counts[COUNTS[0]] = min(recipe.data.train_images, total - held_out)
-    stated = dict(zip(COUNTS, (recipe.data.train_images, recipe.data.holdout_images), strict=True))
-    if not (lowered := {key: counts[key] for key in COUNTS if counts.get(key, stated[key]) != stated[key]}):
-        return recipe
-    changes = ", ".join(f"{key} from {stated[key]:,} to {count:,}" for key, count in lowered.items())
-    progress.line(f"{dataset.name} has {total:,} training images, so a count of the recipe changes: {changes}.")
-    return changed(recipe, lowered)
-
-
-def check_ranks(recipe: Recipe, ranks: Ranks) -> None:
-    """Raise UsageError if the recipe's batches or this machine's GPUs are too few for so many processes."""
-    if ranks.size == 1:
-        return
-    for section, batch_size in (("ann", recipe.ann.batch_size), ("snn", recipe.snn.batch_size)):
-        if batch_size < ranks.size:
-            raise UsageError(f"{section}.batch_size is {batch_size}; give {ranks.size} processes an image each.")
-    if ":" in recipe.device:
-        raise UsageError(f"device is {recipe.device!r}, a single GPU; for {ranks.size} processes use cuda or auto.")
-    local, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size)), torch.cuda.device_count()
-    if device_of(recipe) == "cuda" and local > gpus:
-        raise UsageError(f"{local} processes need as many GPUs, but this machine has {gpus}; start fewer.")
-
-
-def all_raise(ranks: Ranks, action: Callable[[], Value]) -> Value:
-    """Return the value of `action`, or raise on all ranks what it raised on any of them."""
-    value, error = None, None
-    try:
-        value = action()
-    except HiresnnError as caught:
-        error = caught
-    for raised in ranks.gathered(error):
-        if raised is not None:
-            raise raised
-    return value  # type: ignore[return-value]
-
-
-def take_folder(ranks: Ranks, path: Path, take: Callable[[], RunFolder]) -> RunFolder:
-    """Return the folder that the first rank takes by `take`, read-only on the others."""
-    return all_raise(ranks, take if ranks.lead else lambda: RunFolder.follow(path))
-
-
-def load_data(source: str, ranks: Ranks, size: int | None = None) -> DataSet:
-    """Load the data set; the first rank loads, and so downloads, before the others."""
-    dataset = all_raise(ranks, lambda: data.load(source, size=size) if ranks.lead else None)
-    return all_raise(ranks, lambda: dataset or data.load(source, size=size))
-
-
-LARGEST_BATCH = 2**25
-"""Pixel values, times timesteps, that a network is shown at once: 14 images of 3 x 224 x 224 for 16 steps."""
 
 
 def fitting_batch(network: nn.Module, dataset: DataSet, images: int) -> int:
@@ -133,25 +72,19 @@ def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:
     """Return `ann` as the spiking network of sections snn and conversion; its thresholds are not calibrated yet."""
     settings, conversion = recipe.snn, recipe.conversion
     neuron = Neuron(
-        leak=conversion.leak,
-        reset=settings.reset,
-        v_init=conversion.start,
-        fires_at_threshold=settings.condition == ">=",
-        wait=conversion.wait,
-        surrogate=Linear(settings.surrogate_gamma),
+        leak=conversion.leak, reset=settings.reset, v_init=conversion.start, wait=conversion.wait,
+        fires_at_threshold=settings.condition == ">=", surrogate=Linear(settings.surrogate_gamma),
         trainable=settings.train_neurons,
-    )
+    )  # fmt: skip
     encoding = "poisson" if recipe.method == "rate" else settings.encoding
     return spiking_graph(ann, settings.timesteps, neuron, encoding=encoding).recompute(settings.recompute)
 
 
 def calibration_images(recipe: Recipe, train: Split) -> Tensor:
     """Return the uint8 images that thresholds are calibrated on; fewer large ones of a user's network."""
-    count = min(recipe.conversion.images, len(train))
-    if recipe.model.source is not None:
-        fitting = LARGEST_BATCH // (recipe.snn.timesteps * train.images[0].numel())
-        count = min(count, max(32, fitting))
-    return data.first(train, count).images
+    fitting = LARGEST_BATCH // (recipe.snn.timesteps * train.images[0].numel())
+    largest = len(train) if recipe.model.source is None else max(32, fitting)
+    return data.first(train, min(recipe.conversion.images, len(train), largest)).images
 
 
 def calibrate_by(recipe: Recipe, ann: nn.Module, network: SpikingNetwork, images: Tensor) -> None:

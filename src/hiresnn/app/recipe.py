@@ -36,6 +36,7 @@ _SHELF = Path(__file__).parents[1] / "recipes"
 SEEDS = 2**63
 """Number of seeds: torch takes 64 bits, and each stage of a training shuffles by a seed of its own."""
 LONGEST_NAME = 128
+COUNTS = ("data.train_images", "data.holdout_images")
 STORED = "stored"
 """Context in which the recipe of a run of version 0.2 may name a method that was removed since."""
 ADDED = {

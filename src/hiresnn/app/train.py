@@ -4,13 +4,14 @@ The ANN is trained once and shared by all runs beside each other whose data, mod
 """
 
 import copy
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -18,24 +19,19 @@ from torch import nn
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
 from hiresnn.app.build import (
-    all_raise,
     ann_of,
     calibrate_by,
     calibration_images,
-    check_ranks,
-    clamp_counts,
     device_of,
     fitting_batch,
-    load_data,
     method_of,
     optimizer_of,
     spiking_network,
     splits,
-    take_folder,
 )
 from hiresnn.app.folder import ANN, CONVERSION, METRICS, MODEL, RESULT, RESUME, SOURCE, RunFolder, default_folder
 from hiresnn.app.networks import load, save
-from hiresnn.app.recipe import LONGEST_NAME, SEMANTICS, Recipe, digest, flatten
+from hiresnn.app.recipe import COUNTS, LONGEST_NAME, SEMANTICS, Recipe, changed, digest, flatten
 from hiresnn.app.targets import OwnCode, UserCode, announce, own_code, weights_digest
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.errors import HiresnnError, UsageError, quoted, user_code
@@ -55,6 +51,7 @@ TRAINING_IMAGES = {
     "digits": 1_442, "cifar10": 50_000, "cifar100": 50_000, "mnist": 60_000, "fashion-mnist": 60_000, "svhn": 73_257,
 }  # fmt: skip
 Log = Callable[[Mapping[str, Any]], object]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -85,71 +82,120 @@ def train(
     clamp: Collection[str] = (),
     log: str | None = None,
 ) -> Path:
-    """Train what the recipe describes and return the run folder.
+    """Train what the recipe describes and return the run folder, `out` or by default runs/NAME-METHOD-seedN.
 
-    Several processes train together if each calls this with its `ranks`: they share every batch.
-
-    Args:
-        out: the run folder; None is `runs/NAME-METHOD-seedN`.
-        resume: continue the run that `out` holds.
-        clamp: keys of counts of images that are lowered to what the data set has, see `clamp_counts`.
-        log: where the row of each epoch goes besides metrics.jsonl, see `log_to`.
-
-    Raises:
-        HiresnnError: the recipe, the data, the folder, the memory or the training fails; one sentence says why.
+    With `resume`, the run that the folder holds is continued. Several processes train together, each with its `ranks`:
+    they share every batch. `clamp` has keys of `clamp_counts`; `log` is where the rows of metrics.jsonl go as well, see
+    `log_to`. Raises HiresnnError, with one sentence, if the recipe, data, folder, memory or training fails.
     """
     out = out or default_folder(recipe)
     with _enough_memory():
         # What can be wrong with recipe and data comes out before a folder is created, on all ranks.
-        ranks.agree(_checked(recipe, ranks))
+        all_raise(ranks, lambda: _check_request(recipe, ranks))
+        ranks.agree({key: value for key, value in flatten(recipe).items() if key != "device"})
         dataset = load_data(recipe.data.source, ranks, recipe.data.size)
         context = all_raise(ranks, lambda: _context(recipe, dataset, out, resume, clamp, progress, ranks))
-        recipe, own = context.recipe, context.own
+        recipe = context.recipe
         rows_to = all_raise(ranks, lambda: log_to(log if ranks.lead else None, out))
-        with take_folder(ranks, out, lambda: RunFolder.create(out, recipe, resume=resume)) as folder:
-            if own is not None:
-                folder.write_json(SOURCE, own.record)
+        with _take_folder(context, out, lambda: RunFolder.create(out, recipe, resume=resume)) as folder:
             network = None
             if not ranks.from_lead(folder.has(MODEL)):
                 ann = _shared_ann(context, folder, rows_to)
-                if recipe.method == "ann":
-                    _copy(ann, folder)
-                else:
+                if recipe.method != "ann":
                     network = _train_snn(context, folder, ann, rows_to)
+                else:
+                    for name in (METRICS, MODEL):
+                        if (ann / name).is_file():
+                            folder.write_bytes(name, (ann / name).read_bytes())
             ranks.wait()
             if ranks.lead:
                 _report(context, folder, network or context.load(folder.path))
     return out
 
 
-def _checked(recipe: Recipe, ranks: Ranks) -> dict[str, Any] | HiresnnError:
-    """Return the values on which all ranks must agree, or why this one refuses the recipe."""
+def _check_request(recipe: Recipe, ranks: Ranks) -> None:
+    """Refuse a method that was removed, a device that torch lacks, and too few images or GPUs for the processes."""
+    if recipe.method != "ann":
+        method_of(recipe)  # of version 0.2, a recipe may name a method that was removed
+    if ranks.size > 1:
+        for section, batch_size in (("ann", recipe.ann.batch_size), ("snn", recipe.snn.batch_size)):
+            if batch_size < ranks.size:
+                raise UsageError(f"{section}.batch_size is {batch_size}; give {ranks.size} processes an image each.")
+        if ":" in recipe.device:
+            raise UsageError(f"device is {recipe.device!r}, a single GPU; for {ranks.size} processes use cuda or auto.")
+    local, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size)), torch.cuda.device_count()
+    if device_of(recipe) == "cuda" and ranks.size > 1 and local > gpus:
+        raise UsageError(f"{local} processes need as many GPUs, but this machine has {gpus}; start fewer.")
+
+
+def all_raise(ranks: Ranks, action: Callable[[], Value]) -> Value:
+    """Return the value of `action`, or raise on all ranks what it raised on any of them."""
+    value, error = None, None
     try:
-        if recipe.method != "ann":
-            method_of(recipe)  # of version 0.2, a recipe may name a method that was removed
-        check_ranks(recipe, ranks)
-        device_of(recipe)
-    except HiresnnError as error:
-        return error
-    return {key: value for key, value in flatten(recipe).items() if key != "device"}
+        value = action()
+    except HiresnnError as caught:
+        error = caught
+    for raised in ranks.gathered(error):
+        if raised is not None:
+            raise raised
+    return value  # type: ignore[return-value]
+
+
+def load_data(source: str, ranks: Ranks, size: int | None = None) -> DataSet:
+    """Load the data set; the first rank loads, and so downloads, before the others."""
+    dataset = all_raise(ranks, lambda: data.load(source, size=size) if ranks.lead else None)
+    return all_raise(ranks, lambda: dataset or data.load(source, size=size))
+
+
+def clamp_counts(recipe: Recipe, dataset: DataSet, keys: Collection[str], progress: Progress) -> Recipe:
+    """Lower those counts of images that the user has not set (`keys`) to what the data set has, and say so."""
+    total, stated = len(dataset.train), (recipe.data.train_images, recipe.data.holdout_images)
+    images, held_out = stated
+    if COUNTS[1] in keys:
+        held_out = min(held_out, total // 5)
+    if COUNTS[0] in keys and held_out < total:
+        images = min(images, total - held_out)
+    rows = [row for row in zip(COUNTS, stated, (images, held_out), strict=True) if row[1] != row[2]]
+    if rows:
+        changes = ", ".join(f"{key} from {before:,} to {after:,}" for key, before, after in rows)
+        progress.line(f"{dataset.name} has {total:,} training images, so a count of the recipe changes: {changes}.")
+    return changed(recipe, {key: count for key, _, count in rows})
+
+
+def _take_folder(context: RunContext, path: Path, take: Callable[[], RunFolder]) -> RunFolder:
+    """Return the folder that the first rank takes by `take`, with source.json, read-only on the others."""
+    folder = all_raise(context.ranks, take if context.ranks.lead else lambda: RunFolder.follow(path))
+    if context.own is not None:
+        folder.write_json(SOURCE, context.own.record)
+    return folder
 
 
 def _context(
-    recipe: Recipe,
-    dataset: DataSet,
-    out: Path,
-    resume: bool,
-    clamp: Collection[str],
-    progress: Progress,
-    ranks: Ranks,
+    recipe: Recipe, dataset: DataSet, out: Path, resume: bool, clamp: Collection[str], progress: Progress, ranks: Ranks
 ) -> RunContext:
+    """Resolve the recipe, and refuse a network that does not fit the images or cannot be converted."""
     recipe = clamp_counts(recipe, dataset, clamp, progress)
     images = splits(recipe, dataset)
     own = own_code(recipe, out if resume else None)  # a run that has not begun may be corrected
     if own is not None and resume and (out / SOURCE).is_file():
         announce(own, out)
     context = RunContext(recipe, dataset, *images, progress, device_of(recipe), ranks, own)
-    _check_network(context)
+    if own is None and recipe.model.weights is None:
+        with torch.device("meta"):
+            ann_of(recipe, dataset, None, None)
+        return context
+    ann = ann_of(recipe, dataset, dataset.train, own)
+    if recipe.method == "ann":
+        return context
+    with suppress(SilentLayerError):  # training can change that
+        two = dataset.train.images[:2]
+        two = torch.linspace(0, 1, two.numel()).view(two.shape)
+        calibrate(spiking_network(recipe, ann), two, ann=ann, rescale=recipe.conversion.rescale)
+    if not recipe.conversion.rescale and any(name.endswith("bias") for name, _ in ann.named_parameters()):
+        progress.line(
+            "The network has biases or batch norms and conversion.rescale is false, so the spiking network starts far "
+            "from the ANN; set it to true."
+        )
     return context
 
 
@@ -158,33 +204,12 @@ def _enough_memory() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error))):
+        if isinstance(error, RuntimeError) and not OUT_OF_MEMORY.search(str(error)):
             raise
         raise UsageError(
             "the training needs more memory than there is; lower ann.batch_size, snn.batch_size, snn.timesteps or "
             "model.width, or set snn.recompute = true."
         ) from error
-
-
-def _check_network(context: RunContext) -> None:
-    """Refuse a network that does not fit the images, or cannot be converted, before hours of training."""
-    recipe, dataset = context.recipe, context.dataset
-    if context.own is None and recipe.model.weights is None:
-        with torch.device("meta"):
-            ann_of(recipe, dataset, None, None)
-        return
-    ann = ann_of(recipe, dataset, dataset.train, context.own)
-    if recipe.method == "ann":
-        return
-    with suppress(SilentLayerError):  # training can change that
-        images = torch.linspace(0, 1, dataset.train.images[:2].numel()).view(dataset.train.images[:2].shape)
-        calibrate(spiking_network(recipe, ann), images, ann=ann, rescale=recipe.conversion.rescale)
-    biases = any(name.rpartition(".")[2] == "bias" for name, _ in ann.named_parameters())
-    if biases and not recipe.conversion.rescale:
-        context.progress.line(
-            "The network has biases or batch norms and conversion.rescale is false, so the spiking network starts far "
-            "from the ANN; set it to true."
-        )
 
 
 def ann_recipe(recipe: Recipe) -> Recipe:
@@ -222,9 +247,7 @@ def _shared_ann(context: RunContext, run: RunFolder, rows_to: Log) -> Path:
             context.progress.line(f"Another process trains the ANN in {path}; waiting for it.")
 
         context = replace(context, recipe=ann_recipe(recipe))  # that in the folder may name another machine's device
-        with take_folder(ranks, path, lambda: RunFolder.shared(path, context.recipe, wait=wait)) as folder:
-            if context.own is not None:
-                folder.write_json(SOURCE, context.own.record)
+        with _take_folder(context, path, lambda: RunFolder.shared(path, context.recipe, wait=wait)) as folder:
             if not ranks.from_lead(folder.has(MODEL)):
                 _train_ann(context, folder, rows_to)
     run.write_json(ANN, {"key": path.name.rpartition("-")[2], "seed": recipe.ann_seed, "folder": path.name})
@@ -239,10 +262,8 @@ def _train_ann(context: RunContext, folder: RunFolder, rows_to: Log) -> None:
     normalised = any(isinstance(layer, nn.BatchNorm1d) for layer in network.modules())
     if normalised and settings.epochs and len(context.train) % settings.batch_size == 1:
         size, count = settings.batch_size, len(context.train)
-        raise UsageError(
-            f"ann.batch_size = {size} leaves a last batch of one of the {count} images, which a batch norm cannot "
-            "normalise; take another batch size."
-        )
+        last = f"leaves a last batch of one of the {count} images, which a batch norm cannot normalise"
+        raise UsageError(f"ann.batch_size = {size} {last}; take another batch size.")
     selection = None
     if context.held_out is not None and (settings.training != "plain" or settings.select == "robust"):
         measured = data.first(context.held_out, min(HELD_OUT, len(context.held_out)))
@@ -302,23 +323,15 @@ def _fit(
     ranks.wait()
 
 
-def _copy(ann: Path, folder: RunFolder) -> None:
-    """Make the shared ANN a run of its own, to be evaluated beside the runs that start from it."""
-    for name in (METRICS, MODEL):
-        if (ann / name).is_file():
-            folder.write_bytes(name, (ann / name).read_bytes())
-
-
 def _report(context: RunContext, folder: RunFolder, network: nn.Module) -> None:
     """Measure the clean accuracy, write the first result.json and say the accuracy."""
     recipe, held_out = context.recipe, context.held_out
-    split = context.dataset.test if held_out is None else held_out
+    name, split = ("test", context.dataset.test) if held_out is None else ("held-out", held_out)
     batch = fitting_batch(network, context.dataset, BATCH)
     clean = accuracy(network, split, batch_size=batch, device=context.device, progress=context.progress)
     if held_out is None and not folder.has(RESULT):
         result = {"clean": round(clean, 2), "attacks": {}, "images": len(split), "seed": recipe.seed}
         folder.write_json(RESULT, result)
-    name = "test" if held_out is None else "held-out"
     context.progress.line(f"{recipe.name} {recipe.method}: {clean:.1f} % of {len(split):,} clean {name} images")
 
 

@@ -88,7 +88,7 @@ def train(
             your own.
         resume: If the run folder has an interrupted training, continue it; otherwise start one.
     """
-    from hiresnn.app.recipe import changed, override, read, stated_keys
+    from hiresnn.app.recipe import COUNTS, changed, override, read, stated_keys
 
     try:
         pairs = dict(map(_pair, assignments or []))
@@ -106,7 +106,6 @@ def train(
                 ranks.agree(error)
         raise
     with _processes(context, chosen, out, log, quiet) as options:
-        from hiresnn.app.build import COUNTS
         from hiresnn.app.train import train
 
         for note in notes:
