@@ -1,29 +1,30 @@
 """Tables 1, 2, 3 and 5, HIRE-SNN against the rate-coded SNN, accuracy at every bound, Fig. 1c and 9, thresholds."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
 
 from matplotlib.figure import Figure
 
+from hiresnn.eps import parse_eps
 from reproduction import figures, paper
-from reproduction.page import AGREES, DIFFERS, UNCLEAR, Cell, Claim, Page, Row, Table, tabulate
+from reproduction.page import Claim, Page, Row, Table, tabulate
 from reproduction.pages_activity import layers_of, total
-from reproduction.paper import ATTACKS, BOXES, CLAIMS, HEADLINE, LABELS, VGG5, VGG11, Scale, network_label, text
+from reproduction.paper import ATTACKS, BOXES, CLAIMS, HEADLINE, LABELS, VGG5, VGG11, Run, Scale, network_label, text
 from reproduction.results import (
     FROZEN,
+    Accuracy,
     Gain,
-    Pair,
     Results,
     above,
     at_most,
+    comparison_notes,
     each_attack,
     has_twin,
     judge,
     largest,
     largest_gain,
-    printed_accuracy,
     smallest_gain,
 )
 from reproduction.statistics import SeedStat, with_limits
@@ -35,12 +36,13 @@ SIMILAR = 2.0
 NO_GAIN = 2.0  # percentage points of a gain in Fig. 9 that count as no noticeable improvement
 THRESHOLDS = ("0.4", "0.7", "1.0")  # values of conversion.threshold_scale
 HELD_OUT = "100"  # images held out where the scale's recipe holds out none
+ATTACK_COLUMNS = {LABELS[attack]: attack for attack in (None, *ATTACKS)}
 Group = tuple[str | None, str]  # attack and box
 
 
 def table1(results: Results) -> Page:
     """ANN, rate-coded SNN and traditional SNN, in every box."""
-    scale, networks = results.scale, networks_of(results.scale, "table1")
+    scale, networks = results.scale, results.scale.some(CLAIMS["table1"])
     rows, comparisons, claims = [], [], []
     for network in networks:
         methods = [method for method in CLAIMS["table1"][network] if method != "rate" or scale.is_rated(network)]
@@ -58,13 +60,14 @@ def table1(results: Results) -> Page:
                 least = min(gain.paper for gain in losses.values() if gain.paper is not None)
                 claim = text("table1.below", box=name)
                 claims.append(smallest_gain(claim, losses, least, "sec. 1, 3.1", network_label(network)))
-    notes = [*_notes(scale, "table1", "rate"), text("twins"), text("ann_twin"), text("table1.rate", draws=scale.draws)]
-    return make_page(results, networks, [tabulate(text("table1.caption"), rows)], notes, comparisons, claims)
+    notes = [text("twins"), text("ann_twin"), text("table1.rate", draws=scale.draws)]
+    tables, lacking = [tabulate(text("table1.caption"), rows)], CLAIMS["table1"]
+    return results.page(networks, tables, notes, rated=True, lacking=lacking, comparisons=comparisons, claims=claims)
 
 
 def table2(results: Results) -> Page:
     """HIRE-SNN in the white box, the change of its clean accuracy, and its gains."""
-    networks = networks_of(results.scale, "table2")
+    networks = results.scale.some(CLAIMS["table2"])
     rows: list[Row] = []
     kept: dict[str, Gain] = {}
     for network in networks:
@@ -84,12 +87,12 @@ def table2(results: Results) -> Page:
         largest_gain(text("table2.over_ann", paper=HEADLINE["over_ann"]), over_ann, HEADLINE["over_ann"], "sec. 5.2"),
     ]
     tables, comparisons = [tabulate(text("table2.caption"), rows), gains], [*kept.values(), *comparisons]
-    return make_page(results, networks, tables, _notes(results.scale, "table2"), comparisons, claims)
+    return results.page(networks, tables, [], lacking=CLAIMS["table2"], comparisons=comparisons, claims=claims)
 
 
 def table3(results: Results) -> Page:
     """HIRE-SNN in the black boxes, its gains, and the black boxes compared with the white box."""
-    networks, twins = networks_of(results.scale, "table3"), results.scale.twins
+    networks, twins = results.scale.some(CLAIMS["table3"]), results.scale.twins
     if not twins:
         raise paper.NotAtThisScaleError
     rows = [_row(results, network, "hire", box) for network, box in product(networks, twins)]
@@ -103,27 +106,25 @@ def table3(results: Results) -> Page:
         if over := gains_of(results, networks, "hire", other, twins):
             claim, least = text("table3.better", other=LABELS[other]), HEADLINE["black_smallest"][other]
             claims.append(smallest_gain(claim, over, least, "sec. 5.2"))
-    tables, notes = [tabulate(text("table3.caption"), rows), gains], _notes(results.scale, "table3")
-    return make_page(results, networks, tables, [*notes, text("twins"), text("ann_twin")], comparisons, claims)
+    tables, notes = [tabulate(text("table3.caption"), rows), gains], [text("twins"), text("ann_twin")]
+    return results.page(networks, tables, notes, lacking=CLAIMS["table3"], comparisons=comparisons, claims=claims)
 
 
 def table5(results: Results) -> Page:
     """Traditional training and HIRE-SNN with threshold and leak frozen at their initial values."""
-    scale, networks = results.scale, networks_of(results.scale, "table5")
-    keys = product(networks, ("traditional", "hire"), scale.boxes)
-    rows = [_row(results, *key, FROZEN) for key in keys]
+    boxes, networks = results.scale.boxes, results.scale.some(CLAIMS["table5"])
+    rows = [_row(results, *key, FROZEN) for key in product(networks, ("traditional", "hire"), boxes)]
     over: dict[str, Gain] = {}
     over_trained: dict[str, Gain] = {}
     trained_over: dict[str, Gain] = {}
     comparisons = []
-    for network, (attack, box) in product(networks, [(None, "white"), *product(ATTACKS, scale.boxes)]):
+    for network, (attack, box) in product(networks, [(None, "white"), *product(ATTACKS, boxes)]):
         hire, trained = (results.accuracy(network, "hire", attack, box, changes) for changes in (FROZEN, ()))
         gain = results.gain(hire, results.accuracy(network, "traditional", attack, box, FROZEN))
-        comparisons += [gain, results.gain(hire, trained)]
+        frozen = results.gain(hire, trained)
+        comparisons += [gain, frozen]
         if attack:
-            over[f"{attack.upper()}, {LABELS[box]}"], over_trained[f"{attack.upper()}, {LABELS[box]}"] = comparisons[
-                -2:
-            ]
+            over[f"{LABELS[attack]}, {LABELS[box]}"], over_trained[f"{LABELS[attack]}, {LABELS[box]}"] = gain, frozen
         else:
             trained_over[f"{network_label(network)}, clean"] = results.gain(trained, hire)
     smallest, lost = HEADLINE["frozen_smallest"], max((gain.paper or 0 for gain in trained_over.values()), default=0.0)
@@ -132,8 +133,8 @@ def table5(results: Results) -> Page:
         smallest_gain(text("table5.more"), over_trained, smallest["trained"], "sec. 5.3"),
         smallest_gain(text("table5.cost"), trained_over, lost, "sec. 5.3"),
     ]
-    notes = [*_notes(scale, "table5"), text("table5.frozen"), text("twins")]
-    return make_page(results, networks, [tabulate(text("table5.caption"), rows)], notes, comparisons, claims)
+    tables, notes = [tabulate(text("table5.caption"), rows)], [text("table5.frozen"), text("twins")]
+    return results.page(networks, tables, notes, lacking=CLAIMS["table5"], comparisons=comparisons, claims=claims)
 
 
 def against_rate(results: Results) -> Page:
@@ -143,54 +144,46 @@ def against_rate(results: Results) -> Page:
     claims = []
     for network in networks:
         gains = {"clean": _gain(results, network, "hire", "rate")}
-        gains |= gains_of(results, [network], "hire", "rate", scale.boxes)
         for box in scale.boxes:
-            inside = [gain for name, gain in gains.items() if name == "clean" or gain.better.measurement.box == box]
-            cells = {LABELS[gain.better.measurement.attack]: gain.cells() for gain in inside}
-            rows.append({**labels(network), "box": LABELS[box], **cells})
+            inside = gains_of(results, [network], "hire", "rate", [box])
+            cells = {LABELS[gain.better.measurement.attack]: gain.cells() for gain in inside.values()}
+            rows.append({**labels(network), "box": LABELS[box], "clean": gains["clean"].cells(), **cells})
+            gains |= inside
         least = min(gain.paper for gain in gains.values() if gain.paper is not None)
         claim, source = text("rate.similar", similar=SIMILAR), "abstract, sec. 5.3, 6"
         claims.append(smallest_gain(claim, gains, least, source, network_label(network), limit=-SIMILAR))
-    notes = [*scale.setting_notes(networks, "rate"), text("twins"), text("table1.rate", draws=scale.draws)]
-    return make_page(results, networks, [tabulate(text("rate.caption"), rows)], notes, claims=claims)
+    notes = [text("twins"), text("table1.rate", draws=scale.draws)]
+    return results.page(networks, [tabulate(text("rate.caption"), rows)], notes, rated=True, claims=claims)
 
 
 def bounds(results: Results) -> Page:
     """ANN, traditional SNN and HIRE-SNN: clean, under FGSM, and under PGD at every bound of the scale, in every box."""
-    scale, networks = results.scale, networks_of(results.scale, "table2")
-    attacks = {"clean": None, "FGSM": "fgsm", **{f"PGD {eps}": f"pgd:eps={eps}" for eps in scale.eps}}
+    scale, networks = results.scale, results.scale.some(CLAIMS["table2"])
     rows: list[Row] = []
     for network, method, box in product(networks, ("ann", "traditional", "hire"), scale.boxes):
+        eps = scale.recipe(Run(network, method)).attack.eps  # the paper prints accuracies at this bound
+        pgd = {f"PGD {bound}": "pgd" if parse_eps(bound) == eps else f"pgd:eps={bound}" for bound in scale.eps}
         if has_twin(method, box):
-            rows.append({**labels(network), "method": LABELS[method], "box": LABELS[box]})
-            for column, attack in attacks.items():
-                accuracy = results.accuracy(network, method, attack, box)
-                spec, recipe = accuracy.measurement.spec(scale), scale.recipe(accuracy.measurement.run)
-                if spec:  # the paper prints accuracies at the bound of the recipe
-                    printed = printed_accuracy(replace(accuracy.measurement, attack=spec.name))
-                    at_bound = abs(spec.eps - recipe.attack.eps) < 1e-9
-                    accuracy = replace(accuracy, paper=printed if at_bound else None)
-                rows[-1][column] = accuracy.cells()
-    notes = [*_notes(scale, "table2"), text("twins")]
-    return make_page(results, networks, [tabulate(text("bounds.caption"), rows)], notes)
+            rows.append(_row(results, network, method, box, attacks={"clean": None, "FGSM": "fgsm", **pgd}))
+    tables, notes = [tabulate(text("bounds.caption"), rows)], [text("twins")]
+    return results.page(networks, tables, notes, lacking=CLAIMS["table2"])
 
 
 def fig1c(results: Results) -> Page:
     """VGG11: the traditional SNN beside its ANN under each attack."""
     results.scale.some([VGG11])
     groups = [(attack, box) for box in BOXES for attack in ATTACKS]
-    ann, snn = bars = [{group: results.accuracy(VGG11, m, *group) for group in groups} for m in ("ann", "traditional")]
-    gains = {group: results.gain(snn[group], ann[group]) for group in groups}
+    bars = {m: {group: results.accuracy(VGG11, m, *group) for group in groups} for m in ("ann", "traditional")}
+    gains = {}
     rows: list[Row] = []
-    for (attack, box), gain in gains.items():
-        pairs = {LABELS["ann"]: gain.worse, LABELS["traditional"]: gain.better, "SNN minus ANN": gain}
-        cells = {name: pair.cells() for name, pair in pairs.items()}
-        rows.append({"box": LABELS[box], "attack": attack.upper(), **cells})
-    notes = [*results.scale.setting_notes([VGG11]), text("fig1c.source"), text("twins"), text("ann_twin")]
-    names = [f"{attack.upper()}, {LABELS[box]}, SNN over ANN" for attack, box in groups]
-    notes += comparison_notes(dict(zip(names, gains.values(), strict=True)))
-    draw = partial(draw_bars, dict(zip(("ann", "traditional"), bars, strict=True)), {"": groups})
-    return make_page(results, (VGG11,), [tabulate(text("fig1c.caption"), rows)], notes, figure=draw)
+    for attack, box in groups:
+        ann, snn = (accuracies[attack, box] for accuracies in bars.values())
+        gain = gains[f"{LABELS[attack]}, {LABELS[box]}, SNN over ANN"] = results.gain(snn, ann)
+        row = {LABELS["ann"]: ann.cells(), LABELS["traditional"]: snn.cells(), "SNN minus ANN": gain.cells()}
+        rows.append({"box": LABELS[box], "attack": LABELS[attack], **row})
+    notes = [text("fig1c.source"), text("twins"), text("ann_twin"), *comparison_notes(gains)]
+    draw = partial(draw_bars, bars, {"": groups})
+    return results.page([VGG11], [tabulate(text("fig1c.caption"), rows)], notes, figure=draw)
 
 
 def swept_networks(scale: Scale) -> tuple[str, ...]:
@@ -208,7 +201,7 @@ def fig9(results: Results) -> Page:
     network = VGG11 if VGG11 in networks else networks[0]
     panels = {"clean and FGSM": [(None, "white"), *product(["fgsm"], BOXES)], "PGD": [*product(["pgd"], BOXES)]}
     groups = [(None, "white"), *((attack, box) for box in BOXES for attack in ATTACKS)]
-    bars: dict[str, dict[Group, Pair]] = {"traditional": {}, "noise-free": {}, "gaussian": {}, "hire": {}}
+    bars: dict[str, dict[Group, Accuracy]] = {"traditional": {}, "noise-free": {}, "gaussian": {}, "hire": {}}
     rows: list[Row] = []
     for method, (attack, box) in product(bars, groups):
         if box == "white" or method != "noise-free":
@@ -219,19 +212,21 @@ def fig9(results: Results) -> Page:
     def gains(better: str, worse: str, box: str) -> list[SeedStat]:
         return [gain.ours for gain in gains_of(results, [network], better, worse, [box]).values()]
 
-    claims, few, source = [], partial(at_most, limit=NO_GAIN), "sec. 5.3"
+    claims = []
     for box in BOXES:
-        theirs = "white" if box == "white" else "black"
-        most = paper.printed("fig9", theirs, "gain_max") if network == VGG11 else None
+        about = {"of": LABELS[box], "source": "sec. 5.3", "some": True}
+        most = paper.printed("fig9", "white" if box == "white" else "black", "gain_max") if network == VGG11 else None
         crafted, gaussian = gains("hire", "gaussian", box), gains("gaussian", "traditional", box)
-        claims.append(judge(text("fig9.better"), crafted, above, LABELS[box], source, most, largest, some=True))
-        claims.append(judge(text("fig9.none", no_gain=NO_GAIN), gaussian, few, LABELS[box], source, some=True))
+        claim, numbers = text("fig9.better"), each_attack(crafted)
+        claims.append(judge(claim, crafted, above(crafted), numbers, paper=most, ours=largest(crafted), **about))
+        claim, numbers = text("fig9.none", no_gain=NO_GAIN), each_attack(gaussian)
+        claims.append(judge(claim, gaussian, at_most(gaussian, NO_GAIN), numbers, **about))
     control = gains("noise-free", "traditional", "white")
-    claims.append(judge(text("fig9.nothing"), control, lambda stats: (None, each_attack(stats))))
-    notes = [*results.scale.setting_notes((network,)), text("fig9.gaussian"), text("fig9.control"), text("twins")]
+    claims.append(judge(text("fig9.nothing"), control, None, each_attack(control)))
+    notes = [text("fig9.gaussian"), text("fig9.control"), text("twins")]
     notes += [] if network == VGG11 else [text("fig9.other", network=network_label(network))]
     tables = [tabulate(text("fig9.caption", network=network_label(network)), rows)]
-    return make_page(results, (network,), tables, notes, (), claims, partial(draw_bars, bars, panels))
+    return results.page([network], tables, notes, claims=claims, figure=partial(draw_bars, bars, panels))
 
 
 def thresholds(results: Results) -> Page:
@@ -241,7 +236,7 @@ def thresholds(results: Results) -> Page:
     """
     scale = results.scale
     scale.some([VGG5])
-    recipe = scale.recipe(paper.Run(VGG5, "hire"))
+    recipe = scale.recipe(Run(VGG5, "hire"))
     held_out = int(recipe.data.holdout_images or HELD_OUT)
     held = () if recipe.data.holdout_images else (("data.holdout_images", HELD_OUT),)
     images = min(scale.images or held_out, held_out)
@@ -257,9 +252,7 @@ def thresholds(results: Results) -> Page:
         stats = {column: results.stat(replace(one, attack=attack)) for column, attack in attacks.items()}
         activity = results.find(replace(one, kind="activity"))
         layers = layers_of(activity) if activity else []
-        spikes: dict[str, Cell] = {"SA of conv1": None, "TASA": None}
-        if layers:
-            spikes = {"SA of conv1": layers[0].sa, "TASA": total(layers).tasa}
+        spikes = {"SA of conv1": layers[0].sa if layers else None, "TASA": total(layers).tasa if layers else None}
         rows.append({"method": LABELS[method], "threshold scale": threshold, **stats, **spikes})
         percent[method, threshold] = stats
     gains = []
@@ -268,16 +261,11 @@ def thresholds(results: Results) -> Page:
         cells = {column: with_limits(hire[column].minus(other[column], images)) for column in attacks}
         gains.append({"threshold scale": threshold, **cells})
     tables = [tabulate(text("thresholds.caption"), rows), tabulate(text("thresholds.gains"), gains)]
-    notes = [*scale.setting_notes((VGG5,), "rate"), text("thresholds.held_out")]
-    return Page(tables, notes=notes, networks=(VGG5,), images=f"{images:,} held-out training images")
+    about = f"{images:,} held-out training images"
+    return results.page([VGG5], tables, [text("thresholds.held_out")], rated=True, images=about)
 
 
 # Parts of these pages
-
-
-def networks_of(scale: Scale, section: str) -> tuple[str, ...]:
-    """Networks of the scale that a section of claims.toml has, in the paper's order."""
-    return scale.some(CLAIMS[section])
 
 
 def labels(network: str) -> dict[str, str]:
@@ -285,59 +273,16 @@ def labels(network: str) -> dict[str, str]:
     return dict(zip(("model", "data set"), paper.network_labels(network), strict=True))
 
 
-def make_page(
+def _row(
     results: Results,
-    networks: Sequence[str],
-    tables: Sequence[Table],
-    notes: Sequence[str],
-    comparisons: Iterable[Gain] = (),
-    claims: Sequence[Claim] = (),
-    figure: Callable[[], Figure] | None = None,
-) -> Page:
-    """A page of accuracies, with notes on what was compared and what could not be."""
-    compared = comparison_notes({_description(gain): gain for gain in comparisons})
-    return Page(tables, figure, [*notes, *compared, *results.unpaired_notes()], tuple(networks), list(claims))
-
-
-def _description(gain: Gain) -> str:
-    one, other = gain.better.measurement, gain.worse.measurement
-    box, methods = f"{LABELS[one.box]}, " if one.attack else "", f"{LABELS[one.method]} over {LABELS[other.method]}"
-    if one.box != other.box:
-        box, methods = f"{LABELS[one.method]}, ", f"{LABELS[one.box]} over {LABELS[other.box]}"
-    elif one.changes:
-        methods = f"{methods}, both frozen" if other.changes else f"{LABELS[one.method]} frozen over trained"
-    return f"{' / '.join(paper.network_labels(one.network))}, {LABELS[one.attack]}, {box}{methods}"
-
-
-def comparison_notes(gains: Mapping[str, Gain]) -> list[str]:
-    """How many differences agree in direction, with those that do not; those between boxes, as expected, apart.
-
-    A difference of 0 in the paper has no direction, and one that is not measured has none here.
-    """
-    notes = []
-    for boxes, what in enumerate(("differences between networks", "differences of a black box from the white box")):
-        lines: dict[str, list[str]] = {AGREES: [], DIFFERS: [], UNCLEAR: []}
-        for name, gain in gains.items():
-            crosses = gain.better.measurement.box != gain.worse.measurement.box
-            if crosses == boxes and gain.paper and gain.ours and gain.ours.known:
-                words = f"{name} (paper {gain.paper:+.1f}, here {with_limits(gain.ours)})"
-                lines[gain.verdict].append(f"{gain.verdict}: {words}")
-        agree, differ, unclear = map(len, lines.values())
-        if total := agree + differ + unclear:
-            counts = f"{agree} agree in direction, {differ} differ and {unclear} are within the error"
-            head = f"Of {total} {what} that the paper prints, {counts} (95 %, images and seeds)."
-            notes.append("\n  - ".join([head, *lines[DIFFERS], *lines[UNCLEAR]]))
-    return notes
-
-
-def _notes(scale: Scale, section: str, *methods: str) -> list[str]:
-    networks = networks_of(scale, section)
-    return [*scale.setting_notes(networks, *methods), *paper.left_out(CLAIMS[section], networks)]
-
-
-def _row(results: Results, network: str, method: str, box: str, changes: paper.Changes = ()) -> Row:
-    pairs = {LABELS[attack]: results.accuracy(network, method, attack, box, changes) for attack in (None, *ATTACKS)}
-    cells = {name: pair.cells() for name, pair in pairs.items()}
+    network: str,
+    method: str,
+    box: str,
+    changes: paper.Changes = (),
+    attacks: Mapping[str, str | None] = ATTACK_COLUMNS,
+) -> Row:
+    pairs = {column: results.accuracy(network, method, attack, box, changes) for column, attack in attacks.items()}
+    cells = {column: pair.cells() for column, pair in pairs.items()}
     return {**labels(network), "method": LABELS[method], "box": LABELS[box], **cells}
 
 
@@ -355,7 +300,7 @@ def gains_of(
 ) -> dict[str, Gain]:
     """Name -> gain of one method over another, for each network, under each attack in each box that both have."""
     return {
-        f"{network_label(network)}, {attack.upper()}, {LABELS[box]}": gain
+        f"{network_label(network)}, {LABELS[attack]}, {LABELS[box]}": gain
         for network, box, attack in product(networks, boxes, attacks)
         if (gain := _gain(results, network, better, worse, attack, box)).ours is not None
     }
@@ -382,7 +327,7 @@ def _gains(results: Results, section: str, networks: Iterable[str], boxes: Itera
         for other, attack in product(BASELINES, ATTACKS):
             printed = paper.printed(section, network, f"over_{other}", attack)
             gains.append(replace(_gain(results, network, "hire", other, attack, box), paper=printed))
-            rows[-1][f"{attack.upper()} over {LABELS[other]}"] = gains[-1].cells()
+            rows[-1][f"{LABELS[attack]} over {LABELS[other]}"] = gains[-1].cells()
     return tabulate(text("table2.gains"), rows), gains
 
 
@@ -394,14 +339,14 @@ def _over_white(results: Results, network: str, *methods: str) -> list[Gain]:
     ]
 
 
-def draw_bars(bars: Mapping[str, Mapping[Group, Pair]], panels: Mapping[str, Sequence[Group]]) -> Figure:
+def draw_bars(bars: Mapping[str, Mapping[Group, Accuracy]], panels: Mapping[str, Sequence[Group]]) -> Figure:
     """A panel for each title, under each other: groups of a bar per method, with the paper's values beside the bars."""
     drawing, places = figures.figure(len(panels), 1, height=0.6 + 2.0 * len(panels))
     twins = {box: paper.PANEL_LABELS[box].replace(", ", ",\n") for box in BOXES}
     for number, (axes, (title, groups)) in enumerate(zip(places, panels.items(), strict=True), start=1):
-        cells = {method: [pairs.get(group, Pair(None, None)) for group in groups] for method, pairs in bars.items()}
-        series = [(figures.STYLES[method], [pair.ours for pair in pairs]) for method, pairs in cells.items()]
-        stars = [[pair.paper if pair.ours else None for pair in pairs] for pairs in cells.values()]
+        cells = {method: [pairs.get(group) for group in groups] for method, pairs in bars.items()}
+        series = [(figures.STYLES[method], [pair and pair.ours for pair in pairs]) for method, pairs in cells.items()]
+        stars = [[pair.paper if pair and pair.ours else None for pair in pairs] for pairs in cells.values()]
         names = [f"{LABELS[attack]}\n{twins[box]}" if attack else "clean" for attack, box in groups]
         figures.bars(axes, names, series, paper=stars, digits=1)
         axes.set_ylim(bottom=0)

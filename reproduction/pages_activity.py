@@ -126,7 +126,7 @@ def fig1b(results: Results) -> Page:
         figures.outside(drawing, columns=3)
         return drawing
 
-    notes = [*results.scale.setting_notes((VGG11,), "rate"), text("fig1b.source"), _pool_note(layers)]
+    notes = [*results.scale.setting_notes((VGG11,), rated=True), text("fig1b.source"), _pool_note(layers)]
     columns += beside_paper("SA, direct", "SA, rate-coded")
     table = Table(text("fig1b.caption", network=network_label(VGG11)), columns, rows)
     claim = replace(_lower_sa(VGG11, layers), source="")  # Fig. 3 judges it
@@ -156,7 +156,7 @@ def fig3(results: Results) -> Page:
         figures.outside(drawing, columns=2)
         return drawing
 
-    notes = [*results.scale.setting_notes(networks, "rate"), text("not_printed")]
+    notes = [*results.scale.setting_notes(networks, rated=True), text("not_printed")]
     notes += dict.fromkeys(map(_pool_note, both.values()))
     claims = [one for network, layers in both.items() for one in (_lower_sa(network, layers), *_tasa(network, layers))]
     table = Table(text("fig3.caption"), [*columns, "SA, rate-coded"], rows)
@@ -250,7 +250,7 @@ def fig10a(results: Results) -> Page:
     grid = sorted({steps for both in curves.values() for curve in both.values() for steps in curve})
     columns = ["model", "data set", "T", "rate-coded", *beside_paper("direct-coded"), "rate over direct"]
     table = Table(text("fig10a.caption", within=WITHIN, grid=", ".join(map(str, grid))), columns, rows)
-    notes = [*scale.setting_notes(networks, "rate"), text("fig10a.trained")]
+    notes = [*scale.setting_notes(networks, rated=True), text("fig10a.trained")]
     return Page([table], partial(_draw_fig10a, curves), notes, networks, claims, scale.analysed_label(networks))
 
 

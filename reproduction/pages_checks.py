@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from reproduction.page import Cell, Claim, Page, Table, verdict
-from reproduction.pages_accuracy import networks_of
 from reproduction.paper import ATTACKS, CLAIMS, TWINS, Scale, left_out, network_label, network_labels, section, text
 from reproduction.results import Results, accuracy
 from reproduction.study import Measurement
@@ -70,7 +69,7 @@ def over_seeds(results: Sequence[Result]) -> tuple[str, str]:
 
 def table4(results: Results) -> Page:
     """A row for each network and check; with several seeds a check passes if it passes for each of them."""
-    scale, networks = results.scale, networks_of(results.scale, "table2")
+    scale, networks = results.scale, results.scale.some(CLAIMS["table2"])
     attacks = _attacks(scale)
     measured = {
         network: [*(accuracy(network, "hire", *attack) for attack in attacks), _by_image(network)]
@@ -90,7 +89,7 @@ def table4(results: Results) -> Page:
             rows.append([*network_labels(network), check, str(CLAIMS["table4"][key]), *verdicts])
         claims += [_passes(network, way, seeds) for way, seeds in ways.items()]
     notes = [
-        *scale.setting_notes(networks),
+        *scale.setting_notes(networks, rated=False),
         *left_out(CLAIMS["table2"], networks),
         f"By accuracies: {'; '.join(RULES)}.",
         text("table4.by_image", images=BUDGET[0], steps=BUDGET[1], queries=BUDGET[2], draws=BUDGET[3]),

@@ -104,7 +104,7 @@ def fig5b(results: Results) -> Page:
     first, second, maker = map(int, between.grid)
     some = text("fig5b.images", count=distances["images"], of=distances["of"])
     notes = [
-        *results.scale.setting_notes((VGG5,)),
+        *results.scale.setting_notes((VGG5,), rated=False),
         text("fig5b.networks", one=first, other=second, maker=maker),
         some + (f"; {text('fig5b.one')}" if layers else "."),
         text("not_printed"),

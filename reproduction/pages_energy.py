@@ -288,6 +288,6 @@ def _draw(networks: dict[str, Totals], paper: Mapping[tuple[str, str], float | N
 def _page(scale: Scale, tables: list[Table], before: list[str], after: list[str]) -> Page:
     """A page with the notes that all pages about energy share, and its own before and after them."""
     networks = networks_with(scale)
-    notes = [*scale.setting_notes(networks, "rate"), *left_out(CLAIMS["table1"], networks), *before]
+    notes = [*scale.setting_notes(networks, rated=True), *left_out(CLAIMS["table1"], networks), *before]
     notes += [text("energy.counts"), text("energy.estimate"), *after]
     return Page(tables, notes=notes, networks=networks, images=scale.analysed_label(networks))

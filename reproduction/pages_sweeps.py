@@ -10,33 +10,18 @@ from matplotlib.figure import Figure
 
 from hiresnn.eps import parse_eps
 from reproduction import figures
-from reproduction.page import Claim, Page, Row, tabulate
-from reproduction.pages_accuracy import labels, make_page, swept_networks
-from reproduction.paper import (
-    ATTACKS,
-    BOXES,
-    CLAIMS,
-    LABELS,
-    PANEL_LABELS,
-    VGG5,
-    VGG11,
-    VGGS,
-    Run,
-    left_out,
-    network_label,
-    text,
-)
+from reproduction.page import Claim, Page, Row, Table, tabulate
+from reproduction.pages_accuracy import labels, swept_networks
+from reproduction.paper import ATTACKS, BOXES, CLAIMS, LABELS, PANEL_LABELS, VGG5, VGG11, VGGS, Run, network_label, text
 from reproduction.results import (
     Accuracy,
-    Decision,
     Results,
-    Stats,
     above,
     accuracy,
     at_most,
     compared,
+    each_attack,
     judge,
-    largest,
     printed_accuracy,
 )
 from reproduction.statistics import SeedStat, one_decimal, with_limits
@@ -98,25 +83,15 @@ def panels_of(network: str, curves: Curves) -> list[Panel]:
     return [Panel("clean", first, curves["clean"]), *boxes]
 
 
-def sweep_page(
-    results: Results,
-    networks: Sequence[str],
-    caption: str,
-    column: str,
-    curves: Sequence[Curve],
-    notes: Sequence[str],
-    claims: Sequence[Claim],
-    figure: Callable[[], Figure],
-) -> Page:
-    """A page whose table has a row for each point of each curve, ours or the paper's, under the swept `column`."""
+def table_of(caption: str, column: str, curves: Sequence[Curve]) -> Table:
+    """A row for each point of each curve, ours or the paper's, under the swept `column`."""
     rows: list[Row] = []
     for curve in curves:
         ours = {x: point.ours for x, point in curve.points.items()}
         for x in sorted({*ours, *(x for x, value in curve.paper.items() if value is not None)}):
             pair = compared(curve.paper.get(x), ours.get(x))
             rows.append({**curve.labels, column: f"{x:.6g}", "accuracy (%)": pair})
-    notes = [*results.scale.setting_notes(networks), *notes]
-    return make_page(results, networks, [tabulate(caption, rows)], notes, (), claims, figure)
+    return tabulate(caption, rows)
 
 
 def fig4(results: Results) -> Page:
@@ -133,21 +108,19 @@ def fig4(results: Results) -> Page:
     )
     source = "sec. 3.1, Observation 2"
     fewest, most = curves["clean"][0].ends()
-    lower = partial(above, words=lambda stats: f"{with_limits(stats[0])} points from the fewest steps to the most")
-    claims = [judge(text("fig4.clean", **ends), [results.gain(most, fewest).ours], lower, source=source)]
+    rise = results.gain(most, fewest).ours
+    numbers = f"{with_limits(rise)} points from the fewest steps to the most"
+    claims = [judge(text("fig4.clean", **ends), [rise], above([rise]), numbers, source=source)]
     for box in BOXES:
-        falls = [results.gain(*curve.ends()).ours for curve in curves[box]]
-        level = partial(at_most, limit=LEVEL)
-        claims.append(judge(text("fig4.attacked", **ends), falls, level, LABELS[box], source, some=True))
+        falls, about = [results.gain(*curve.ends()).ours for curve in curves[box]], {"of": LABELS[box], "some": True}
+        claim, numbers = text("fig4.attacked", **ends), each_attack(falls)
+        claims.append(judge(claim, falls, at_most(falls, LEVEL), numbers, source=source, **about))
     ticks = sorted({*map(float, swept), paper_steps})
-    draw = partial(
-        _draw, panels_of(VGG11, curves), "timesteps T", lambda axes, start: axes.set_xticks(ticks), 1, 2.7, 4
-    )
-    caption, all_curves = (
-        text("fig4.caption", network=network_label(VGG11)),
-        [one for box in curves.values() for one in box],
-    )
-    return sweep_page(results, (VGG11,), caption, "T", all_curves, [text("twins")], claims, draw)
+    panels = panels_of(VGG11, curves)
+    draw = partial(_draw, panels, "timesteps T", lambda axes, start: axes.set_xticks(ticks), 1, 2.7, 4)
+    rows = [curve for box in curves.values() for curve in box]
+    table = table_of(text("fig4.caption", network=network_label(VGG11)), "T", rows)
+    return results.page([VGG11], [table], [text("twins")], claims=claims, figure=draw)
 
 
 def fig8a(results: Results) -> Page:
@@ -166,31 +139,27 @@ def fig8a(results: Results) -> Page:
     ]
     hire, largest_bound = list(curves[0].points.values()), max(bounds)
 
-    def falls(stats: Stats) -> Decision:
-        *changes, lost = stats
-        most = max(change.mean for change in changes)
-        fell, words = above([lost], words=lambda _: f"{with_limits(lost)} points from clean to the largest bound")
-        return fell if most <= LEVEL else False, f"{words}; the largest rise between two bounds is {max(0.0, most):.1f}"
-
-    def vanishes(stats: Stats) -> Decision:
-        words = f"{one_decimal(stats[0].mean)} % is left at {largest_bound:g}/255, the largest bound here"
-        # at the paper's own bound something is left, also in the paper
-        return (stats[0].mean <= LEVEL if largest_bound > recipe_bound else None), words
-
     def arrange(axes: Any, start: float) -> None:
         axes.set_xscale("symlog", base=2, linthresh=1, linscale=0.6)
         axes.set_xticks(list(bounds), [f"{x:g}" for x in bounds])
         axes.minorticks_off()
 
     changes = [results.gain(later, earlier).ours for earlier, later in pairwise(hire)]
-    lost = results.gain(hire[0], hire[-1]).ours
+    lost, left = results.gain(hire[0], hire[-1]).ours, hire[-1].ours
+    rise = max(change.mean for change in changes)
+    fall = f"{with_limits(lost)} points from clean to the largest bound"
+    fall += f"; the largest rise between two bounds is {max(0.0, rise):.1f}"
+    rest = f"{one_decimal(left.mean)} % is left at {largest_bound:g}/255, the largest bound here"
+    falls = above([lost]) if rise <= LEVEL else False
+    vanishes = left.mean <= LEVEL if largest_bound > recipe_bound else None  # at the paper's own bound some is left
     claims = [
-        judge(text("fig8.falls", level=LEVEL), [*changes, lost], falls, source="sec. 5.3"),
-        judge(text("fig8.vanishes", level=LEVEL), [hire[-1].ours], vanishes, source="sec. 5.3"),
+        judge(text("fig8.falls", level=LEVEL), [*changes, lost], falls, fall, source="sec. 5.3"),
+        judge(text("fig8.vanishes", level=LEVEL), [left], vanishes, rest, source="sec. 5.3"),
     ]
     draw = partial(_draw, [Panel("", "accuracy (%)", curves)], "PGD bound ε (1/255)", arrange)
-    notes, caption = [text("fig8.alpha", ratio=attack.step / attack.eps), text("swept")], _fig8_caption()
-    return sweep_page(results, (VGG5,), caption, "eps (1/255)", curves, notes, claims, draw)
+    notes = [text("fig8.alpha", ratio=attack.step / attack.eps), text("swept")]
+    table = table_of(text("fig8.caption", network=network_label(VGG5)), "eps (1/255)", curves)
+    return results.page([VGG5], [table], notes, claims=claims, figure=draw)
 
 
 def fig8b(results: Results) -> Page:
@@ -208,34 +177,24 @@ def fig8b(results: Results) -> Page:
         curves.append(_of_method(method, points, paper_at))
     hire = curves[0].points
 
-    def decreases(stats: Stats) -> Decision:
-        words = f"{stats[0].mean:.1f} % at K = {first}, {stats[1].mean:.1f} % at K = {last}"
-        return stats[1].mean < stats[0].mean, words
-
-    def levels_off(stats: Stats) -> Decision:
-        if not stats:
-            return None, f"this scale's K ends at {last}"
-        spread = "" if stats[0].deviation is None else f" ± {stats[0].deviation:.1f}"
-        words = f"{stats[0].mean:+.1f}{spread} points from K = {level_from} to K = {last}"
-        return abs(stats[0].mean) <= LEVEL, words
-
     def arrange(axes: Any, start: float) -> None:
         figures.logarithmic(axes, "x", [float(count) for count in counts if count >= start])
 
-    decides = level_from in counts and last > level_from
-    change = [results.gain(hire[last], hire[level_from]).ours] if decides else []
-    claims = [
-        judge(text("fig8.decreases"), [hire[first].ours, hire[last].ours], decreases, source="sec. 5.3"),
-        judge(text("fig8.level", after=level_from, level=LEVEL), change, levels_off, source="sec. 5.3"),
-    ]
+    start, end = hire[first].ours, hire[last].ours
+    numbers = f"{start.mean:.1f} % at K = {first}, {end.mean:.1f} % at K = {last}"
+    claims = [judge(text("fig8.decreases"), [start, end], end.mean < start.mean, numbers, source="sec. 5.3")]
+    claim, change, numbers = text("fig8.level", after=level_from, level=LEVEL), [], f"this scale's K ends at {last}"
+    if level_from in counts and last > level_from:
+        change = [results.gain(hire[last], hire[level_from]).ours]
+        spread = "" if change[0].deviation is None else f" ± {change[0].deviation:.1f}"
+        numbers = f"{change[0].mean:+.1f}{spread} points from K = {level_from} to K = {last}"
+    levels_off = abs(change[0].mean) <= LEVEL if change else None
+    claims.append(judge(claim, change, levels_off, numbers, source="sec. 5.3"))
     rest = f"from K = {recipe_steps} on, another y axis"
     panels = [Panel("all", "accuracy (%)", curves), Panel(rest, "accuracy (%)", curves, recipe_steps)]
     draw = partial(_draw, panels, "PGD iterations K", arrange, legend=3)
-    return sweep_page(results, (VGG5,), _fig8_caption(), "K", curves, [text("swept")], claims, draw)
-
-
-def _fig8_caption() -> str:
-    return text("fig8.caption", network=network_label(VGG5))
+    table = table_of(text("fig8.caption", network=network_label(VGG5)), "K", curves)
+    return results.page([VGG5], [table], [text("swept")], claims=claims, figure=draw)
 
 
 def _of_method(method: str, points: Mapping[float, Accuracy], paper_at: Mapping[float, str | None]) -> Curve:
@@ -249,13 +208,13 @@ def fig10be(results: Results) -> Page:
     curves = {network: _over_noise(results, network) for network in networks}
     claims = [claim for network in networks for claim in _noise_claims(results, network, curves[network])]
     panels = [panel for network in networks for panel in panels_of(network, curves[network])]
-    notes, axis = [*left_out(VGGS, networks), text("fig10be.bound"), text("twins")], "noise step $\\epsilon_s$ (pixels)"
-    height = 0.6 + 2.1 * len(networks)
+    axis, height = "noise step $\\epsilon_s$ (pixels)", 0.6 + 2.1 * len(networks)
     draw = partial(
         _draw, panels, axis, lambda axes, start: axes.locator_params(axis="x", nbins=4), len(networks), height, 4
     )
     rows = [curve for boxes in curves.values() for several in boxes.values() for curve in several]
-    return sweep_page(results, networks, text("fig10be.caption"), "eps_s", rows, notes, claims, draw)
+    table, notes = table_of(text("fig10be.caption"), "eps_s", rows), [text("fig10be.bound"), text("twins")]
+    return results.page(networks, [table], notes, lacking=VGGS, claims=claims, figure=draw)
 
 
 def _over_noise(results: Results, network: str) -> Curves:
@@ -280,20 +239,15 @@ def _noise_claims(results: Results, network: str, curves: Curves) -> list[Claim]
     (clean,), attacked = curves["clean"], [curve for box in BOXES for curve in curves[box]]
     last, limit = max(clean.points), CLAIMS["fig10b-e"]["clean_drop_max"]
 
-    def each_curve(stats: Stats) -> str:
-        names = [f"{curve.labels['images']}, {curve.labels['attacker']}" for curve in attacked]
-        gains = [f"{name}: {with_limits(gain)}" for name, gain in zip(names, stats, strict=True)]
-        return f"{'; '.join(gains)} points"
-
-    def lost(stats: Stats) -> str:
-        return text("fig10be.found", drop=with_limits(stats[0]), last=last)
-
-    rises = [results.gain(*reversed(curve.ends())).ours for curve in attacked]
-    cost, fall = text("fig10be.drop", limit=limit, more=limit + 0.5), results.gain(*clean.ends()).ours
-    of, source, small = network_label(network), "sec. 5.3", partial(at_most, limit=limit + 0.5, words=lost)
+    rises, fall = [results.gain(*reversed(curve.ends())).ours for curve in attacked], results.gain(*clean.ends()).ours
+    names = [f"{curve.labels['images']}, {curve.labels['attacker']}" for curve in attacked]
+    each_curve = "; ".join(f"{name}: {with_limits(gain)}" for name, gain in zip(names, rises, strict=True)) + " points"
+    better, drop = text("fig10be.better", last=last), text("fig10be.drop", limit=limit, more=limit + 0.5)
+    lost, about = text("fig10be.found", drop=with_limits(fall), last=last), {"source": "sec. 5.3"}
+    about["of"] = network_label(network)
     return [
-        judge(text("fig10be.better", last=last), rises, partial(above, words=each_curve), of, source, some=True),
-        judge(cost, [fall], small, of, source, limit, largest),
+        judge(better, rises, above(rises), each_curve, some=True, **about),
+        judge(drop, [fall], at_most([fall], limit + 0.5), lost, paper=limit, ours=fall, **about),
     ]
 
 

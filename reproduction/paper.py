@@ -193,15 +193,15 @@ class Scale:
         values = {"name": json.dumps(run.network), "data.source": json.dumps(source), "method": run.method}
         return _recipe(setting.recipe, tuple((values | setting.values(run)).items()))
 
-    def setting_notes(self, networks: Iterable[str], *methods: str) -> list[str]:
-        """One sentence per network on data, images, seeds and attack; with "rate", also on rate-coded networks."""
+    def setting_notes(self, networks: Iterable[str], *, rated: bool) -> list[str]:
+        """One sentence per network on data, images, seeds and attack; if `rated`, also on rate-coded networks."""
         notes = []
         for network in networks:
             recipe = self.recipe(Run(network, "hire"))
             named = {"network": network_label(network), "seeds": seeds_label(self.seeds_of(network))}
             data = {"source": Path(recipe.data.source).name, "images": images_label(self.images)}
             note = text("setting", scale=self.name, recipe=recipe, eps=255 * recipe.attack.eps, **named, **data)
-            if "rate" in methods and self.is_rated(network):
+            if rated and self.is_rated(network):
                 note += " " + text("setting_rate", setting=self._rated_setting(network))
             notes.append(note)
         return notes

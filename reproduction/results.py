@@ -6,13 +6,14 @@ by gains with 95 % intervals: agrees, differs, within error, not judged.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
-from reproduction.page import AGREES, DIFFERS, UNCLEAR, Cell, Claim, verdict
-from reproduction.paper import ATTACKS, LABELS, Changes, Scale, network_label, printed, text
+from matplotlib.figure import Figure
+
+from reproduction.page import AGREES, DIFFERS, UNCLEAR, Cell, Claim, Page, Table, verdict
+from reproduction.paper import ATTACKS, LABELS, Changes, Scale, left_out, network_label, network_labels, printed, text
 from reproduction.statistics import SeedStat, difference_limits, with_limits
 from reproduction.study import Measurement, StoredValue
 
@@ -25,30 +26,44 @@ class MissingValueError(Exception):
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A number of the paper beside ours; either may be missing."""
+class Accuracy:
+    """The paper's accuracy in percent beside ours, NaN for seeds that are not measured; None where there is none."""
 
     paper: float | None
     ours: SeedStat | None
+    measurement: Measurement
 
     def cells(self) -> list[Cell]:
         return compared(self.paper, self.ours)
 
 
 @dataclass(frozen=True)
-class Accuracy(Pair):
-    """An accuracy in percent over seeds, NaN for those that are not measured; None in a box that does not exist."""
-
-    measurement: Measurement
-
-
-@dataclass(frozen=True)
-class Gain(Pair):
+class Gain:
     """One accuracy minus another, seed by seed; `clear` if the paper's exceeds the error of its test images."""
 
+    paper: float | None
+    ours: SeedStat | None
     better: Accuracy
     worse: Accuracy
     clear: bool = True
+
+    def cells(self) -> list[Cell]:
+        return compared(self.paper, self.ours)
+
+    @property
+    def crosses(self) -> bool:
+        """Whether it is the difference of two boxes, not of two networks."""
+        return self.better.measurement.box != self.worse.measurement.box
+
+    def description(self) -> str:
+        """Such as "VGG5 / CIFAR-10, FGSM, white box, HIRE-SNN over ANN"."""
+        one, other = self.better.measurement, self.worse.measurement
+        box, sides = f"{LABELS[one.box]}, " if one.attack else "", f"{LABELS[one.method]} over {LABELS[other.method]}"
+        if self.crosses:
+            box, sides = f"{LABELS[one.method]}, ", f"{LABELS[one.box]} over {LABELS[other.box]}"
+        elif one.changes:
+            sides = f"{sides}, both frozen" if other.changes else f"{LABELS[one.method]} frozen over trained"
+        return f"{' / '.join(network_labels(one.network))}, {LABELS[one.attack]}, {box}{sides}"
 
     @property
     def verdict(self) -> str:
@@ -132,10 +147,50 @@ class Results:
             ours = better.ours.minus(worse.ours, one.images(self.scale) or TEST_IMAGES)
         return Gain(paper, ours, better, worse, clear)
 
-    def unpaired_notes(self) -> list[str]:
-        """A sentence on the differences that are not taken, because their values do not have one origin."""
-        names = "; ".join(f"{name} ({count})" for name, count in Counter(self._unpaired.values()).items())
-        return [text("unpaired", each=names)] if names else []
+    def page(
+        self,
+        networks: Iterable[str],
+        tables: Sequence[Table],
+        notes: Iterable[str],
+        *,
+        rated: bool = False,
+        lacking: Iterable[str] = (),
+        comparisons: Iterable[Gain] = (),
+        claims: Sequence[Claim] = (),
+        figure: Callable[[], Figure] | None = None,
+        images: str = "",
+    ) -> Page:
+        """A page whose notes begin with the settings of its networks, and end with what was compared, or could not be.
+
+        `rated` also gives the settings of rate-coded networks, `lacking` names those that the page should have.
+        """
+        networks = tuple(networks)
+        settings = [*self.scale.setting_notes(networks, rated=rated), *left_out(lacking, networks), *notes]
+        settings += comparison_notes({gain.description(): gain for gain in comparisons})
+        # differences that are not taken, because their values do not have one origin
+        if names := "; ".join(f"{name} ({count})" for name, count in Counter(self._unpaired.values()).items()):
+            settings.append(text("unpaired", each=names))
+        return Page(tables, figure, settings, networks, list(claims), images)
+
+
+def comparison_notes(gains: Mapping[str, Gain]) -> list[str]:
+    """How many differences agree in direction, with those that do not; those between boxes, as expected, apart.
+
+    A difference of 0 in the paper has no direction, and one that is not measured has none here.
+    """
+    notes = []
+    for boxes, what in enumerate(("differences between networks", "differences of a black box from the white box")):
+        lines: dict[str, list[str]] = {AGREES: [], DIFFERS: [], UNCLEAR: []}
+        for name, gain in gains.items():
+            if gain.crosses == boxes and gain.paper and gain.ours and gain.ours.known:
+                numbers = f"paper {gain.paper:+.1f}, here {with_limits(gain.ours)}"
+                lines[gain.verdict].append(f"{gain.verdict}: {name} ({numbers})")
+        agree, differ, unclear = map(len, lines.values())
+        if total := agree + differ + unclear:
+            counts = f"{agree} agree in direction, {differ} differ and {unclear} are within the error"
+            head = f"Of {total} {what} that the paper prints, {counts} (95 %, images and seeds)."
+            notes.append("\n  - ".join([head, *lines[DIFFERS], *lines[UNCLEAR]]))
+    return notes
 
 
 def has_twin(method: str, box: str) -> bool:
@@ -167,28 +222,28 @@ def _trained(side: Measurement) -> str:
     return LABELS[side.method] + (f" with {changed}" if changed else "")
 
 
+# Claims
+
 Stats = Sequence[SeedStat]
-Decision = tuple[bool | str | None, str]  # whether a claim holds (None: open), or its verdict; and the numbers in words
+Decision = bool | str | None  # whether a claim holds (None: open), or its verdict
 
 
 def judge(
     claim: str,
     stats: Stats,
-    decide: Callable[[Stats], Decision],
+    decision: Decision,
+    numbers: str,
+    *,
     of: str = "",
     source: str = "",
     paper: float | None = None,
-    shows: Callable[[Stats], SeedStat] | None = None,
+    ours: SeedStat | None = None,
     some: bool = False,
 ) -> Claim:
-    """A claim of the paper that some statistics decide; `shows` chooses the one that stands beside `paper`.
-
-    With `some`, both functions also take statistics of which some, not all, are unknown.
-    """
-    known = (any if some and stats else all)(stat.known for stat in stats)
-    holds, numbers = decide(stats) if known else (None, "values are missing or may not be compared")
-    ours = shows(stats) if known and stats and shows else None
-    return Claim(claim, holds if isinstance(holds, str) else verdict(holds), numbers, of, source, paper, ours)
+    """A claim of the paper, which is open unless all of its statistics are known, or with `some`, any of them."""
+    if not (any if some else all)(stat.known for stat in stats):
+        decision, numbers, ours = None, "values are missing or may not be compared", None
+    return Claim(claim, decision if isinstance(decision, str) else verdict(decision), numbers, of, source, paper, ours)
 
 
 def each_attack(gains: Stats) -> str:
@@ -197,22 +252,22 @@ def each_attack(gains: Stats) -> str:
     return f"{', '.join(f'{name.upper()} {with_limits(gain)}' for name, gain in named)} points"
 
 
-def above(gains: Stats, limit: float = 0.0, words: Callable[[Stats], str] = each_attack) -> Decision:
+def above(gains: Stats, limit: float = 0.0) -> Decision:
     """Whether all gains are above a limit: no if one is clearly not, unclear if an interval contains it.
 
     Where a gain is missing, the others can refute the claim, but nothing can confirm it.
     """
-    lows, highs = zip(*(gain.limits for gain in gains if gain.known), strict=True)
-    return _decided(gains, min(lows) > limit, min(highs) <= limit), words(gains)
+    low, high = (min((gain.limits[end] for gain in gains if gain.known), default=math.nan) for end in (0, 1))
+    return _decided(gains, low > limit, high <= limit)
 
 
-def at_most(gains: Stats, limit: float, words: Callable[[Stats], str] = each_attack) -> Decision:
+def at_most(gains: Stats, limit: float) -> Decision:
     """In the same way whether all gains are at most a limit."""
-    lows, highs = zip(*(gain.limits for gain in gains if gain.known), strict=True)
-    return _decided(gains, max(highs) <= limit, max(lows) > limit), words(gains)
+    low, high = (max((gain.limits[end] for gain in gains if gain.known), default=math.nan) for end in (0, 1))
+    return _decided(gains, high <= limit, low > limit)
 
 
-def _decided(gains: Stats, holds: bool, refuted: bool) -> bool | str | None:
+def _decided(gains: Stats, holds: bool, refuted: bool) -> Decision:
     if refuted or not all(gain.known for gain in gains):
         return False if refuted else None
     return holds or UNCLEAR
@@ -220,37 +275,31 @@ def _decided(gains: Stats, holds: bool, refuted: bool) -> bool | str | None:
 
 def largest(gains: Stats) -> SeedStat:
     """The known one with the largest mean."""
-    return max((gain for gain in gains if gain.known), key=lambda gain: gain.mean)
+    return max([gain for gain in gains if gain.known] or gains, key=lambda gain: gain.mean)
 
 
 def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float, source: str) -> Claim:
     """A claim of a gain "up to" a number: one of some named gains that is clearly above 0 is enough, the largest."""
-
-    def decide(stats: Stats) -> Decision:
-        best = largest([gain for gain in stats if gain.known and gain.limits[0] > 0] or stats)
-        low, high = best.limits
-        holds = low > 0 or _decided(stats, False, high <= 0 and all(gain.known for gain in stats))
-        return holds, _named(best, gains)
-
-    return judge(claim, [gain.ours for gain in gains.values()], decide, "", source, paper, largest, some=True)
+    stats = [gain.ours for gain in gains.values()]
+    best = largest([gain for gain in stats if gain.known and gain.limits[0] > 0] or stats)
+    low, high = best.limits
+    holds = low > 0 or _decided(stats, False, high <= 0 and all(gain.known for gain in stats))
+    return _about(best, claim, gains, holds, source=source, paper=paper, ours=largest(stats))
 
 
 def smallest_gain(
     claim: str, gains: Mapping[str, Gain], paper: float, source: str, of: str = "", limit: float = 0.0
 ) -> Claim:
     """A claim that all of some named gains are above a limit; the one that is least clearly so is shown."""
-
-    def worst(stats: Stats) -> SeedStat:
-        known = [gain for gain in stats if gain.known]
-        refuting = [gain for gain in known if gain.limits[1] <= limit]
-        return min(refuting or known, key=lambda gain: gain.limits[0])
-
-    decide = partial(above, limit=limit, words=lambda stats: _named(worst(stats), gains))
-    return judge(claim, [gain.ours for gain in gains.values()], decide, of, source, paper, worst, some=True)
+    stats = [gain.ours for gain in gains.values()]
+    known = [gain for gain in stats if gain.known] or stats
+    worst = min([gain for gain in known if gain.limits[1] <= limit] or known, key=lambda gain: gain.limits[0])
+    return _about(worst, claim, gains, above(stats, limit), of=of, source=source, paper=paper, ours=worst)
 
 
-def _named(chosen: SeedStat, gains: Mapping[str, Gain]) -> str:
-    name = next(name for name, gain in gains.items() if gain.ours == chosen)
+def _about(chosen: SeedStat, claim: str, gains: Mapping[str, Gain], holds: Decision, **about: Any) -> Claim:
+    name = next(name for name, gain in gains.items() if gain.ours is chosen)
     missing = sum(not gain.ours.known for gain in gains.values())
-    words = f"; {missing} of {len(gains)} values are missing or may not be compared" if missing else ""
-    return f"{with_limits(chosen)} points ({name}){words}"
+    numbers = f"{with_limits(chosen)} points ({name})"
+    numbers += f"; {missing} of {len(gains)} values are missing or may not be compared" if missing else ""
+    return judge(claim, [gain.ours for gain in gains.values()], holds, numbers, some=True, **about)
