@@ -55,6 +55,6 @@ def test_publishing_uploads_a_complete_folder(mine, monkeypatch, capsys):
         assert private
         return f"https://example.org/{repository}"
 
-    monkeypatch.setattr("hiresnn.hub.publish.upload", upload)
+    monkeypatch.setattr("hiresnn.hub.pretrained.upload", upload)
     assert run("publish", mine, "me/mine", "--private") == 0
     assert "Published 9 files: https://example.org/me/mine" in capsys.readouterr().out

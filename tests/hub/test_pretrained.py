@@ -20,6 +20,8 @@ from hiresnn.hub import pretrained
 from hiresnn.hub.pretrained import (
     ALLOWED,
     ARCHIVE,
+    CARD,
+    COPIED,
     FOLDER_VARIABLE,
     README,
     Archive,
@@ -27,10 +29,10 @@ from hiresnn.hub.pretrained import (
     folder_of,
     folders,
     from_pretrained,
+    model_card,
     names,
     shipped,
 )
-from hiresnn.hub.publish import CARD, COPIED, model_card
 
 from ..scripts import imported
 

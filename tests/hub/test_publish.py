@@ -12,8 +12,7 @@ import torch
 from hiresnn.app.folder import MODEL
 from hiresnn.audit.card import read_card
 from hiresnn.errors import RunError, UsageError
-from hiresnn.hub.pretrained import from_pretrained
-from hiresnn.hub.publish import Publication, model_card, upload, write_publication
+from hiresnn.hub.pretrained import Publication, from_pretrained, model_card, upload, write_publication
 from hiresnn.report.pages import read_runs
 
 PUBLICATION = Publication("me/mine", license="mit")
@@ -71,7 +70,7 @@ def test_the_hubs_own_reader_understands_the_metadata(run, tmp_path):
 
 def test_a_dry_run_that_was_killed_is_repeated(run, tmp_path):
     script = (
-        "import os, shutil, sys; from pathlib import Path; from hiresnn.hub import publish\n"
+        "import os, shutil, sys; from pathlib import Path; from hiresnn.hub import pretrained as publish\n"
         "publish.shutil.copyfile = lambda source, target: (Path(target).write_text(''), os._exit(9))\n"
         "publish.write_publication(Path(sys.argv[1]), Path(sys.argv[2]), publish.Publication('me/mine'))"
     )

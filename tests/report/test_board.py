@@ -17,7 +17,7 @@ from hiresnn.audit.card import Card, share
 from hiresnn.audit.run import read_archive
 from hiresnn.errors import UsageError
 from hiresnn.hub.pretrained import SHELF, copy
-from hiresnn.report.board import Entry, board_page, grouped, read_entries
+from hiresnn.report.pages import Entry, board_page, grouped, read_entries
 
 CARD = "audit/card.json"
 

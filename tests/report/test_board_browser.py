@@ -2,7 +2,7 @@
 
 import pytest
 
-from hiresnn.report.board import board_page
+from hiresnn.report.pages import board_page
 
 from .test_board import entry
 from .test_browser import CONTRASTS

@@ -172,7 +172,7 @@ def board(cards: Annotated[list[str], typer.Argument(metavar="CARD...")], out: H
     """
     from hiresnn.files import write_atomically
     from hiresnn.hub.pretrained import folders
-    from hiresnn.report.board import board_page, read_entries
+    from hiresnn.report.pages import board_page, read_entries
 
     zoo = [str(folder) for folder in folders().values()]
     entries = read_entries([path for card in cards for path in (zoo if card == "zoo" else [card])])

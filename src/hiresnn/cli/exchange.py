@@ -198,7 +198,7 @@ def publish(
     """
     import tempfile
 
-    from hiresnn.hub.publish import Publication, require_hub_id, upload, write_publication
+    from hiresnn.hub.pretrained import Publication, require_hub_id, upload, write_publication
 
     require_hub_id(repository)
     publication = Publication(repository, license)

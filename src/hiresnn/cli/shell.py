@@ -10,12 +10,11 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from hiresnn.cli import analyze, exchange
 from hiresnn.cli.audit import audit, board, report
 from hiresnn.cli.common import document
 from hiresnn.cli.doctor import doctor, quickstart
-from hiresnn.cli.evaluate import attacks, evaluate, rules
-from hiresnn.cli.exchange import export, import_checkpoint, publish
+from hiresnn.cli.evaluate import analyze, attacks, evaluate, rules
+from hiresnn.cli.exchange import export, import_checkpoint, publish, zoo
 from hiresnn.cli.train import Train, recipes_app, resume, train
 from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.process import keep_kernels, keep_memory, leads
@@ -35,7 +34,7 @@ app.command()(quickstart)
 app.command(cls=Train)(train)
 for command in (resume, evaluate, audit, export, report, board, publish, import_checkpoint, attacks, rules, doctor):
     app.command()(command)
-for name, group in {"recipes": recipes_app, "analyze": analyze.app, "zoo": exchange.zoo}.items():
+for name, group in {"recipes": recipes_app, "analyze": analyze, "zoo": zoo}.items():
     document(group)
     app.add_typer(group, name=name)
 

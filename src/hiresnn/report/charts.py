@@ -7,8 +7,8 @@ Lines differ by colour, marker and dash, so that no reader depends on colour: th
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -88,8 +88,7 @@ def _text_on(background: str) -> str:
     return "#000000" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.179 else "#ffffff"
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """A label with its unit, the visible range, and the ticks as (value, text)."""
 
     label: str
@@ -160,8 +159,7 @@ MOST_MARKERS = 12  # a line with more points has markers at some of them only, a
 LEFT, TOP, RIGHT, BOTTOM = 52, 20, 14, 46  # margins around the data; text is 12 units high
 
 
-@dataclass(frozen=True)
-class Dot:
+class Dot(NamedTuple):
     """One point of a line, with its interval where it has one; `hover` is shown when the pointer is over it."""
 
     x: float
@@ -171,8 +169,7 @@ class Dot:
     hover: str = ""
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(NamedTuple):
     """One line. Its position in the chart decides colour, marker and dash."""
 
     name: str
@@ -184,8 +181,7 @@ class Series:
         return self.dots[::-1][::every][::-1]
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(NamedTuple):
     """The frame of a line chart; title and description are read by screen readers."""
 
     x: Axis
