@@ -25,7 +25,7 @@ from hiresnn.analysis import (
 from hiresnn.app.build import calibrate_by, calibration_images, device_of, fitting_batch, spiking_network, splits
 from hiresnn.app.evaluate import attack_of, check_fits, label_of
 from hiresnn.app.folder import ANN, RunFolder, locked
-from hiresnn.app.recipe import Recipe, changed
+from hiresnn.app.recipe import changed
 from hiresnn.app.targets import audit_folder, data_of, load_run, resolve_model, run_named
 from hiresnn.attacks import AttackSpec, frozen, seeded, verified
 from hiresnn.data import Batches
@@ -90,9 +90,8 @@ def _analyzed(
         network, recipe = subject.model, subject.recipe
         if not isinstance(network, SpikingNetwork | Unrolled):
             raise UsageError(
-                f"{target} is a {type(network).__name__}, whose spikes hiresnn cannot find; name a run of another "
-                "method than ann, or a function that returns a network of hiresnn, or of another library in an adapter "
-                "of hiresnn.foreign."
+                f"{target} is a {type(network).__name__}, whose spikes hiresnn cannot find; name a spiking network of "
+                "hiresnn, or one of another library in an adapter of hiresnn.foreign."
             )
         dataset, device = data_of(target, subject, source), device_of(recipe)
         check_fits(network, dataset, target)
@@ -114,9 +113,7 @@ def _analyzed(
             batches = Batches(split, fitting_batch(network, dataset, batch_size), device=device)
             attacked = attacked_batches(network, batches, attack, label, len(split), seed, progress)
             entries[label] = measure(network, ((images, changed) for images, changed, _ in attacked), seed)
-        result = {
-            "analysis": what, "images": len(split), "seed": seed, "timesteps": network.timesteps, what: entries,
-        }  # fmt: skip
+        result = {"analysis": what, "images": len(split), "seed": seed, "timesteps": network.timesteps, what: entries}
         write_atomically(run / f"analysis-{what}.json", json_text(result).encode())
     return result
 
@@ -149,14 +146,13 @@ def _activity(network: Network, pairs: Pairs, seed: int) -> dict[str, Any]:
         measure.update(_spikes(network, attacked, seed))
     layers = measure.compute()
     rows = {
-        name: {"neurons": layer.neurons, "spikes": layer.spikes, "sa": layer.sa, "tasa": layer.tasa,
+        name: {**{key: getattr(layer, key) for key in ("neurons", "spikes", "sa", "tasa")},
                "image_tasa_min": float(layer.image_rates.min()), "image_tasa_max": float(layer.image_rates.max())}
         for name, layer in layers.items()
     }  # fmt: skip
-    neurons, steps = sum(layer.neurons for layer in layers.values()), next(iter(layers.values())).timesteps
-    spikes = sum(layer.spikes for layer in layers.values())
-    total = {"neurons": neurons, "spikes": spikes, "sa": spikes / neurons, "tasa": spikes / neurons / steps}
-    return {"layers": rows, "total": total}
+    neurons, spikes = (sum(row[key] for row in rows.values()) for key in ("neurons", "spikes"))
+    tasa = spikes / neurons / next(iter(layers.values())).timesteps
+    return {"layers": rows, "total": {"neurons": neurons, "spikes": spikes, "sa": spikes / neurons, "tasa": tasa}}
 
 
 def _distance(network: Network, pairs: Pairs, seed: int) -> dict[str, Any]:
@@ -185,19 +181,15 @@ def _energy(network: Network, pairs: Pairs, seed: int) -> dict[str, Any]:
         for layer in report.layers
     ]  # fmt: skip
     totals = ("snn_printed", "ann_printed", "snn", "ann", "quantised_ann")
-    memory = {"snn": report.snn_traffic(), "ann": report.ann_traffic()}
-    return {
-        "label": LABEL,
-        "layers": layers,
-        "pj": {name: {total: getattr(report, total)(prices) for total in totals} for name, prices in PRICES.items()},
-        "quantised_bits": report.bits,
-        "parameters": report.parameters,
-        "state_bytes": report.state_bytes,
-        "memory": {
-            name: {**traffic._asdict(), "on_chip_pj": traffic.on_chip_pj, "off_chip_pj": traffic.off_chip_pj}
-            for name, traffic in memory.items()
-        },
+    pj = {name: {total: getattr(report, total)(prices) for total in totals} for name, prices in PRICES.items()}
+    memory = {
+        name: {**traffic._asdict(), "on_chip_pj": traffic.on_chip_pj, "off_chip_pj": traffic.off_chip_pj}
+        for name, traffic in (("snn", report.snn_traffic()), ("ann", report.ann_traffic()))
     }
+    return {
+        "label": LABEL, "layers": layers, "pj": pj, "quantised_bits": report.bits, "parameters": report.parameters,
+        "state_bytes": report.state_bytes, "memory": memory,
+    }  # fmt: skip
 
 
 def conversion(
@@ -223,14 +215,23 @@ def conversion(
         steps, scale = recipe.snn.timesteps, recipe.conversion.threshold_scale
         measured_steps = timesteps or sorted({max(1, round(factor * steps)) for factor in FACTORS})
         settings = dict.fromkeys([(steps, scale), *((t, s) for s in scales or [scale] for t in measured_steps)])
-        recipes = [_at(recipe, *setting) for setting in settings]
+        # More periods than timesteps are no recipe; their number does not matter to a conversion.
+        keys = ("noise.periods", "snn.timesteps", "conversion.threshold_scale")
+        recipes = [
+            changed(recipe, dict(zip(keys, (1, *setting), strict=True)), "--timesteps or --scales")
+            for setting in settings
+        ]
         ann = load_run(_ann(folder)).to(device)
         check_fits(ann, dataset, f"{folder.path}")
         images = calibration_images(recipe, train).to(device) / 255  # as in training
-        networks = [_converted(each, ann, images) for each in recipes]
-        split = dataset.test if held_out is None else held_out
+        networks = []
+        for variant in recipes:
+            network = spiking_network(variant, ann).to(device).eval()
+            calibrate_by(variant, ann, network, images)
+            networks.append(network.fuse(False))
+        name, split = ("test", dataset.test) if held_out is None else ("held-out", held_out)
         split = data.first(split, min(limit or LIMIT, len(split)))
-        rows = []
+        rows: list[dict[str, Any]] = []
         for attack in [None, *(attack_of(recipe, text, recipe.seed) for text in dict.fromkeys(attacks or ()))]:
             label = CLEAN if attack is None else label_of(recipe, attack)
             measures = [ConversionError(ann, network) for network in networks]
@@ -238,10 +239,14 @@ def conversion(
             for _, attacked, labels in attacked_batches(ann, batches, attack, label, len(split), recipe.seed, progress):
                 for measure in measures:
                     measure.update(attacked, labels)
-            rows += [_row(label, *pair) for pair in zip(recipes, measures, strict=True)]
+            for variant, measure in zip(recipes, measures, strict=True):
+                setting = {"timesteps": variant.snn.timesteps, "threshold_scale": variant.conversion.threshold_scale}
+                accuracies = dict(zip(("ann", "snn"), measure.accuracies, strict=True))
+                layers = {layer: asdict(errors) for layer, errors in measure.compute().items()}
+                rows.append({"images": label, **setting, **accuracies, "layers": layers})
         result = {
-            "analysis": "conversion", "images": len(split), "split": "test" if held_out is None else "held-out",
-            "seed": recipe.seed, "timesteps": steps, "threshold_scale": scale, "conversion": rows,
+            "analysis": "conversion", "images": len(split), "split": name, "seed": recipe.seed, "timesteps": steps,
+            "threshold_scale": scale, "conversion": rows,
         }  # fmt: skip
         folder.write_json("analysis-conversion.json", result)
         folder.write_bytes("analysis-conversion.csv", table(rows).encode())
@@ -268,28 +273,6 @@ def _ann(folder: RunFolder) -> RunFolder:
         return folder
     path = folder.path.parent / "ann" / folder.read_json(ANN)["folder"] if folder.has(ANN) else None
     if path is None or not path.is_dir():
-        missing = "does not name" if path is None else f"started from {path}, which does not exist, so it lacks"
-        raise RunError(
-            f"run {folder.path} {missing} the ANN that it was converted from; name a run that hiresnn train wrote, in "
-            "the folder where it was trained."
-        )
+        missing = f"the ANN that run {folder.path} was converted from is not {f'in {path}' if path else 'named in it'}"
+        raise RunError(f"{missing}; name a run that hiresnn train wrote, in the folder where it was trained.")
     return RunFolder.open(path)
-
-
-def _at(recipe: Recipe, timesteps: int, scale: float) -> Recipe:
-    # More periods than timesteps are no recipe; their number does not matter to a conversion.
-    values = {"noise.periods": 1, "snn.timesteps": timesteps, "conversion.threshold_scale": scale}
-    return changed(recipe, values, "--timesteps or --scales")
-
-
-def _converted(recipe: Recipe, ann: nn.Module, images: Tensor) -> SpikingNetwork:
-    network = spiking_network(recipe, ann).to(images.device).eval()
-    calibrate_by(recipe, ann, network, images)
-    return network.fuse(False)
-
-
-def _row(label: str, recipe: Recipe, measure: ConversionError) -> dict[str, Any]:
-    ann, snn = measure.accuracies
-    layers = {name: asdict(layer) for name, layer in measure.compute().items()}
-    setting = {"timesteps": recipe.snn.timesteps, "threshold_scale": recipe.conversion.threshold_scale}
-    return {"images": label, **setting, "ann": ann, "snn": snn, "layers": layers}

@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from hiresnn import data
-from hiresnn.app.build import device_of, fitting_batch
+from hiresnn.app.build import COMPILE, device_of, fitting_batch
 from hiresnn.app.evaluate import check_fits
 from hiresnn.app.folder import MODEL, RECIPE, environment, locked
 from hiresnn.app.recipe import Recipe
@@ -44,26 +45,19 @@ def audit(
     page: Callable[[Card], str] | None = None,
     progress: Progress,
 ) -> tuple[Card, Path]:
-    """Audit a network; returns the card and its folder, which also keeps the work with which the audit continues.
+    """Audit the network that `target` names; return the card and its folder, from whose work an audit continues.
 
-    Args:
-        target: the network, see `resolve_model`. twins: targets whose networks make images for this one.
-        config: the settings; the recipe decides on the paper's PGD and on compiling.
-        eps: the bound of the headline in place of that of `config`; None takes the recipe's, or 8/255.
-        source: the data set; None is that of the run. images: how many test images; None is the preset's number.
-        out: the folder; None means RUN/audit, or a folder in audits/.
-        replace: whether a smaller audit may replace a larger one.
-        command: the command line that the card names. page: makes report.html of the card; None writes none.
-
-    Raises:
-        HiresnnError: a target, data set, option or folder that cannot be used.
+    The recipe decides on the paper's PGD, on compiling, and without `eps` on the bound of the headline (else 8/255).
+    `twins` are targets whose networks make images for this one; `source` and `images` replace the data set of the run
+    and the preset's number of test images. `out` is by default RUN/audit or a folder in audits/; a larger audit in it
+    is kept unless `replace`. `command` is the command line that the card names, and `page` makes its report.html.
     """
     subject = resolve_model(target)
     recipe, dataset = subject.recipe, data_of(target, subject, source)
     headline = eps or (recipe.attack.eps if recipe else 8 / 255)
-    compile_neurons = {"always": True, "never": False}.get(recipe.compile, "auto") if recipe else "auto"
+    paper = paper_of(recipe, parse_bound(headline))
     config = dataclasses.replace(
-        config, eps=headline, paper=paper_of(recipe, parse_bound(headline)), compile=compile_neurons
+        config, eps=headline, paper=paper, compile=COMPILE[recipe.compile if recipe else "auto"]
     )
     split = data.in_turn(dataset.test, min(images or config.plan.images, len(dataset.test)))
     folder = out or audit_folder(target, subject)
@@ -76,9 +70,7 @@ def audit(
         twin = resolve_model(text)
         weights = weights_of(twin.model)
         if weights and weights in fingerprints:
-            raise UsageError(
-                f"the twin {text} has the weights of the audited network or of another twin; name another."
-            )
+            raise UsageError(f"the twin {text} has the weights of the audited network or of another; name another.")
         fingerprints.add(weights)
         opponents[f"{twin.name} ({(weights or 'no weights')[:6]})"] = twin.model
     for name, model in ((target, subject.model), *opponents.items()):
@@ -88,25 +80,15 @@ def audit(
     if subject.kind != "function" and isinstance(subject.model, nn.Module):
         config = dataclasses.replace(config, batch_size=fitting_batch(subject.model, dataset, config.batch_size))
     about = About(
-        name=subject.name,
-        kind=subject.kind,
-        architecture=subject.architecture,
-        library=subject.library,
-        method=recipe.method if recipe else None,
-        data=dataset.name,
-        split="test",
-        classes=dataset.class_names,
-        target=target,
-        command=command,
-        repeat=_repeat(target, config, eps, twins, source, out),
-        environment=environment(),
-        identity=(subject.source, dataset.digest),
-    )
+        name=subject.name, kind=subject.kind, architecture=subject.architecture, library=subject.library,
+        method=recipe.method if recipe else None, data=dataset.name, split="test", classes=dataset.class_names,
+        target=target, command=command, repeat=_repeat(target, config, eps, twins, source, out),
+        environment=environment(), identity=(subject.source, dataset.digest),
+    )  # fmt: skip
     test = split.images.to(device).float() / 255, split.labels.to(device)
+    options: dict[str, Any] = {"twins": opponents, "about": about, "folder": folder, "cache": folder}
     with locked(folder, "audit folder"):
-        card = run_audit(
-            subject.model, *test, config, twins=opponents, about=about, folder=folder, cache=folder, progress=progress
-        )
+        card = run_audit(subject.model, *test, config, **options, progress=progress)
         if page is not None:
             write_atomically(folder / PAGE, page(card).encode())
     return card, folder
@@ -125,17 +107,11 @@ def _repeat(
     target: str, config: AuditConfig, eps: str | None, twins: Sequence[str], source: str | None, out: Path | None
 ) -> str:
     """The command line of an audit without its preset and its number of images."""
+    batch_size = config.batch_size if config.batch_size != AuditConfig.batch_size else None
     options: dict[str, Sequence[object]] = {
-        "--data": [source],
-        "--eps": [eps],
-        "--bounds": [",".join(config.bounds or ())],
-        "--attack": config.attacks,
-        "--twin": twins,
-        "--as": config.views,
-        "--seed": [config.seed],
-        "--batch": [config.batch_size if config.batch_size != AuditConfig.batch_size else None],
-        "--out": [out],
-    }
+        "--data": [source], "--eps": [eps], "--bounds": [",".join(config.bounds or ())], "--attack": config.attacks,
+        "--twin": twins, "--as": config.views, "--seed": [config.seed], "--batch": [batch_size], "--out": [out],
+    }  # fmt: skip
     arguments = [part for option, values in options.items() for value in values if value for part in (option, value)]
     return command_line("audit", target, *arguments)
 
@@ -148,32 +124,23 @@ def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:
     if not {card.setting.preset, config.plan.name} <= PRESETS.keys():
         return
     if card.data.images > images or order.index(card.setting.preset) > order.index(config.plan.name):
-        raise RunError(
-            f"{out / CARD} is an audit of {card.data.images:,} images with preset {card.setting.preset}; give "
-            "--replace to replace it by a smaller one, or choose another folder with --out."
-        )
+        larger = f"an audit of {card.data.images:,} images with preset {card.setting.preset}"
+        raise RunError(f"{out / CARD} is {larger}; replace it with --replace, or choose another folder with --out.")
 
 
 def verify(path: Path, name: str | None = None) -> Verification:
     """Check a card, or the one in a folder, against the adversarial images beside it, its network and its data set.
 
-    Nothing is downloaded: without the data set, `unchecked` of the result says what that leaves open.
-
-    Args:
-        name: the audited network, see `resolve_model`; None takes the run around the card, or else the network that
-            the card names. A card never makes this run code: a network from FILE.py:FUNCTION must be named again.
-
-    Raises:
-        HiresnnError: a card, archive or network that cannot be read.
+    `name` names the network; None takes the run around the card, or else the network that the card names, unless that
+    is code, which no card may run. Nothing is downloaded: without the data set, `unchecked` of the result says what
+    that leaves open. Raises HiresnnError for a card, archive or network that cannot be read.
     """
     path = path / CARD if path.is_dir() else path
     card = read_card(path)
     target = name or run_around(path) or card.setting.target
     if target is None or (name is None and card.subject.kind == "function"):
-        raise UsageError(
-            f"{path} may not choose the code that runs; name its network: "
-            f"{command_line('audit', 'TARGET', '--verify', path)}"
-        )
+        remedy = command_line("audit", "TARGET", "--verify", path)
+        raise UsageError(f"{path} may not choose the code that runs; name its network: {remedy}")
     subject = resolve_model(target, may_run_code=name is not None)
     model, arrays = subject.model, read_archive(path.parent / ADVERSARIAL)
     if isinstance(model, nn.Module):
@@ -182,10 +149,8 @@ def verify(path: Path, name: str | None = None) -> Verification:
     recipe = subject.recipe
     try:
         dataset = _dataset_of(name, recipe)
-        for field, stated, actual in (
-            ("split", card.data.split, "test"),
-            ("classes", card.data.classes, list(dataset.class_names)),
-        ):
+        classes = ("classes", card.data.classes, list(dataset.class_names))
+        for field, stated, actual in (("split", card.data.split, "test"), classes):
             if stated != actual:
                 problems.append(f"the card says {field} = {stated} of {name}, which has {actual}")
         split = data.in_turn(dataset.test, min(card.data.images, len(dataset.test)))
@@ -214,6 +179,5 @@ def _dataset_of(name: str, recipe: Recipe | None) -> data.DataSet:
 def run_around(card: Path) -> str | None:
     """The run folder whose audit a card is, such as RUN/audit/card.json."""
     folder = card.absolute().parent
-    run = folder.parent
-    complete = folder.name.startswith("audit") and (run / MODEL).is_file() and (run / RECIPE).is_file()
-    return str(run) if complete else None
+    complete = all((folder.parent / name).is_file() for name in (MODEL, RECIPE))
+    return str(folder.parent) if folder.name.startswith("audit") and complete else None

@@ -1,7 +1,7 @@
 """From a recipe to objects: device, images, the ANN, the spiking network, and what trains them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from hiresnn.progress import Progress
 from hiresnn.training import Distillation, Method, method
 from hiresnn.training.trainer import COMPILING, trained_parameters
 
+COMPILE: dict[str, bool | Literal["auto"]] = {"always": True, "never": False, "auto": "auto"}
 LARGEST_BATCH = 2**25
 """Pixel values, times timesteps, that a network is shown at once: 14 images of 3 x 224 x 224 for 16 steps."""
 

@@ -36,25 +36,21 @@ def evaluate(
     out: Path | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Measure the clean and attacked accuracy of a run, in percent.
+    """Measure the clean and attacked accuracy of a run, in percent; return the content of result.json.
 
-    Args:
-        run: a run folder. New figures are added to its result.json (result-holdout.json for the held-out images)
-            beside those on as many images, and replace those on fewer.
-        attacks: such as "pgd(eps=2/255)"; None takes the recipe's: FGSM, PGD, and PGD at its extra bounds.
-        twins: run folders whose networks make the black-box images. Whether a twin starts from the same ANN is read
-            from the runs.
-        limit: number of images, balanced over classes; None takes all.
-        split: "test", or "holdout", the training images that the recipe held out.
-        seed: of what attacks and networks draw from torch's global generators; None is the recipe's. Every figure
-            starts from it, so no figure depends on the others. The caller's generators stay as they are.
-        source: images to use instead of those that the recipe names.
-        out: file for the result instead of the run folder, which then stays as it is. It replaces only a result.
-
-    Returns:
-        The content of result.json, with "dead_layer", the name of a layer that never spikes, if there is one.
+    New figures are added to it (to result-holdout.json for `split` "holdout") beside those on as many images, and
+    replace those on fewer; with `out` they go to that file alone. `attacks` are by default the recipe's, `twins` runs
+    whose networks make the black-box images. `limit` images are balanced over classes; None takes all. Every figure
+    starts from `seed` (None: the recipe's), so none depends on the others, and the caller's generators stay as they
+    are. "dead_layer" of the result names a layer that never spikes, if there is one.
     """
-    _require_usable(seed, out)
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise UsageError(f"--out {out} cannot be written: name a file in a folder that exists.")
+    if out is not None and out.exists():
+        remedy = "it is no result of hiresnn evaluate, and is not replaced; name a new file"
+        read_json(out, ResultRecord, remedy=remedy, error=UsageError)
     with RunFolder.open(run, write=out is None) as folder, seeded(folder.recipe.seed):
         recipe, attack_seed = folder.recipe, folder.recipe.seed if seed is None else seed
         specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
@@ -84,23 +80,16 @@ def evaluate(
         figures: dict[str, dict[str, Any]] = {}
         for spec in specs:
             label, code = label_of(recipe, spec), ATTACKS[spec.name].source
-            entry: dict[str, Any] = {
-                "white_box": measured(f"{label}, white box", spec, spec.eps),
-                "attack_seed": attack_seed,
-                "options": spec.resolved() | ({"source": code} if code else {}),
-            }
+            options = spec.resolved() | ({"source": code} if code else {})
+            entry: dict[str, Any] = {"white_box": measured(f"{label}, white box", spec, spec.eps)}
+            entry |= {"attack_seed": attack_seed, "options": options}
             for kind, twin in opponents.items():
                 title = f"{label}, twin from {'the same' if kind == 'same-ann' else 'an independent'} ANN"
                 entry.setdefault("twins", {})[kind] = measured(title, transfer(spec, twin), spec.eps)
                 entry.setdefault("twin_seeds", {})[kind] = attack_seed
             figures[label] = entry
-        result: dict[str, Any] = {
-            "clean": clean,
-            "attacks": _merged(earlier, figures),
-            "images": len(images),
-            "seed": recipe.seed,
-            "data": dataset.digest,
-        }
+        result: dict[str, Any] = {"clean": clean, "attacks": _merged(earlier, figures)}
+        result |= {"images": len(images), "seed": recipe.seed, "data": dataset.digest}
         if isinstance(network, SpikingNetwork):
             batch, _ = next(iter(Batches(images, batch_size, device=device)))
             with torch.no_grad(), record(network.eval()) as spikes:
@@ -114,33 +103,17 @@ def evaluate(
     return result
 
 
-def _require_usable(seed: int | None, out: Path | None) -> None:
-    if seed is not None and not 0 <= seed < SEEDS:
-        raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
-    if out is not None and (out.is_dir() or not out.parent.is_dir()):
-        raise UsageError(f"--out {out} cannot be written: name a file in a folder that exists.")
-    if out is not None and out.exists():
-        remedy = "it is no result of hiresnn evaluate, and is not replaced; name a new file"
-        read_json(out, ResultRecord, remedy=remedy, error=UsageError)
-
-
 def _earlier(folder: RunFolder, name: str, images: int, content: str) -> dict[str, Any]:
     """The attacks in the result `name`; UsageError if it is of other images or of more, nothing if of fewer."""
     if not folder.has(name):
         return {}
     result = folder.read_json(name)
+    count, remedy = result["images"], "write elsewhere with --out FILE, or move that file"
     if result["attacks"] and result.get("data", content) != content:  # results before version 0.2 do not say
-        raise UsageError(
-            f"{folder.path / name} has attacks on the images of another data set; write elsewhere with --out FILE, or "
-            "move that file."
-        )
-    if result["attacks"] and images < result["images"]:
-        count = result["images"]
-        raise UsageError(
-            f"{folder.path / name} has attacks on {count:,} images, which those on {images:,} would replace; give "
-            f"--limit {count}, write elsewhere with --out FILE, or move that file."
-        )
-    return dict(result["attacks"]) if images == result["images"] else {}
+        raise UsageError(f"{folder.path / name} has attacks on images of another data set; {remedy}.")
+    if result["attacks"] and images < count:
+        raise UsageError(f"{folder.path / name} has attacks on {count:,} images; give --limit {count}, {remedy}.")
+    return dict(result["attacks"]) if images == count else {}
 
 
 def _merged(earlier: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
@@ -155,12 +128,9 @@ def _merged(earlier: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
             old = {}  # the same label, but another version ran it with other options
         seeds = old.get("twin_seeds") or dict.fromkeys(old.get("twins", {}), old.get("attack_seed"))
         if twins := {**old.get("twins", {}), **entry.get("twins", {})}:
-            merged[label] = {
-                **entry,
-                "twins": twins,
-                "twin_seeds": {**seeds, **entry.get("twin_seeds", {})},
-                "black_box": twins.get("same-ann", twins.get("independent")),
-            }
+            seeds = {**seeds, **entry.get("twin_seeds", {})}
+            black_box = twins.get("same-ann", twins.get("independent"))
+            merged[label] = {**entry, "twins": twins, "twin_seeds": seeds, "black_box": black_box}
     return merged
 
 
@@ -225,7 +195,5 @@ def check_fits(model: nn.Module, dataset: DataSet, name: str) -> None:
         ("num_classes", spec.get("num_classes", dataset.num_classes), dataset.num_classes),
     ):
         if takes != has:
-            raise RunError(
-                f"{name} has {key} = {takes}, but the images of {dataset.name} have {has}; name the images that it was "
-                "trained for with --data."
-            )
+            problem = f"{name} has {key} = {takes}, but the images of {dataset.name} have {has}"
+            raise RunError(f"{problem}; name the images that it was trained for with --data.")

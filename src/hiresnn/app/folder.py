@@ -8,13 +8,12 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 from pydantic import BaseModel, Field
 
 from hiresnn.app.recipe import STORED, Recipe, dump, flatten, read
@@ -35,28 +34,25 @@ SHELF = Path(__file__).parents[1] / "hub/networks"
 """The networks of the package."""
 
 
-def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -> ExitStack:
-    """Create `folder` if it does not exist and lock it until the result is closed or the process dies.
+def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -> AcquireReturnProxy[FileLock]:
+    """Create `folder` if it does not exist and lock it until the end of a block `with` the result, or of the process.
 
     If another process holds the lock, `wait` is called once before waiting; without `wait` that is a RunError.
     """
     lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
         if wait is None:
-            raise RunError(
-                f"{what} {folder} is in use: another process holds {folder / LOCK}; wait or choose another folder."
-            ) from None
+            holder = f"another process holds {folder / LOCK}"
+            raise RunError(f"{what} {folder} is in use: {holder}; wait or choose another folder.") from None
         wait()
-        lock.acquire()
+        held = lock.acquire()
     except OSError as error:
         raise RunError(f"{what} {folder} cannot be written ({error.strerror}); choose another folder.") from error
     for leftovers in (folder, *folder.glob("cache-*")):  # of a process that was killed
         remove_leftovers(leftovers)
-    held = ExitStack()
-    held.callback(lock.release)
     return held
 
 
@@ -132,22 +128,21 @@ def read_record(text: str | bytes, name: str, source: str) -> dict[str, Any]:
 class RunFolder:
     """The folder of one run, from `create` or `shared` (to train in it) or `open` (to read it or to add results)."""
 
-    def __init__(self, path: Path, lock: ExitStack | None, *, follows: bool = False) -> None:
+    def __init__(self, path: Path, lock: AcquireReturnProxy[FileLock] | None, *, follows: bool = False) -> None:
         self.path, self._lock, self._follows = path, lock, follows
 
     @classmethod
     def create(cls, path: str | Path, recipe: Recipe, *, resume: bool = False) -> RunFolder:
         """Take `path` for a run of `recipe`, locked until closed.
 
-        It must be new, empty, a folder in which no training has begun, or with `resume` one of the same run; otherwise
-        that is a RunError, and nothing has changed.
+        Raises RunError, and changes nothing, unless it is new, empty, a folder in which no training has begun, or with
+        `resume` one of the same run.
         """
         path = Path(path)
         if path.exists() and not path.is_dir():
             raise RunError(f"--out {path} is a file; choose another --out.")
         _continues(path, recipe, resume)  # before the lock as well: a folder of other files gets no lock file
-        with locked(path, "run folder") as lock:
-            return cls(path, lock)._prepared(recipe, resume)
+        return cls(path, locked(path, "run folder"))._prepared(recipe, resume)
 
     @classmethod
     def shared(cls, path: Path, recipe: Recipe, *, wait: Callable[[], None]) -> RunFolder:
@@ -155,16 +150,18 @@ class RunFolder:
 
         A recipe in the folder stays: it can differ from `recipe` only in what does not matter.
         """
-        with locked(path, "run folder", wait=wait) as lock:
-            return cls(path, lock)._prepared(_recipe(path) if (path / RECIPE).is_file() else recipe, resume=True)
+        return cls(path, locked(path, "run folder", wait=wait))._prepared(recipe, resume=True, shared=True)
 
-    def _prepared(self, recipe: Recipe, resume: bool) -> RunFolder:
-        if not _continues(self.path, recipe, resume):
-            # The recipe is written last: a folder without one holds nothing of value.
-            self.write_json(ENVIRONMENT, environment())
-            self.write_text(RECIPE, dump(recipe))
-        assert self._lock is not None
-        self._lock = self._lock.pop_all()  # kept when the caller's block ends, now that nothing can fail
+    def _prepared(self, recipe: Recipe, resume: bool, shared: bool = False) -> RunFolder:
+        try:
+            recipe = self.recipe if shared and self.has(RECIPE) else recipe
+            if not _continues(self.path, recipe, resume):
+                # The recipe is written last: a folder without one holds nothing of value.
+                self.write_json(ENVIRONMENT, environment())
+                self.write_text(RECIPE, dump(recipe))
+        except BaseException:
+            self.close()
+            raise
         return self
 
     @classmethod
@@ -175,8 +172,7 @@ class RunFolder:
             problem = f"has no {RECIPE}" if path.is_dir() else "is a file" if path.exists() else "does not exist"
             remedy = "name a folder that hiresnn train or hiresnn zoo copy wrote"
             if not path.exists() and (SHELF / path / RECIPE).is_file():  # as the cards of these networks call them
-                remedy = f"{path} is a network of the package, of which {command_line('zoo', 'copy', path, path)} "
-                remedy += "makes a run folder"
+                remedy = f"{path} is a network of the package; copy it by {command_line('zoo', 'copy', path, path)}"
             raise RunError(f"run folder {path} {problem}; {remedy}.")
         return cls(path, locked(path, "run folder") if write else None)
 
@@ -188,7 +184,7 @@ class RunFolder:
     def close(self) -> None:
         """Release the lock."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.lock.release()
             self._lock = None
 
     def __enter__(self) -> RunFolder:
@@ -200,7 +196,10 @@ class RunFolder:
     @property
     def recipe(self) -> Recipe:
         """The resolved recipe of this run."""
-        return _recipe(self.path)
+        try:
+            return read(self.path / RECIPE, STORED)
+        except RecipeError as error:
+            raise RunError(f"run folder {self.path} cannot be read: {error}") from None
 
     def has(self, name: str) -> bool:
         """Return whether the folder has the file `name`."""
@@ -209,9 +208,7 @@ class RunFolder:
     def require(self, name: str) -> Path:
         """Return the path of the file `name`, which must be there."""
         if not self.has(name):
-            raise RunError(
-                f"run folder {self.path} has no {name}; finish it with hiresnn train and --resume, or name another run."
-            )
+            raise RunError(f"run folder {self.path} has no {name}; finish it with hiresnn train and --resume.")
         return self.path / name
 
     def write_bytes(self, name: str, content: bytes) -> None:
@@ -259,7 +256,7 @@ def _continues(path: Path, recipe: Recipe, resume: bool) -> bool:
             raise RunError(f"--out {path} is no run folder but holds files, such as {min(names)}; choose another.")
         return False
     begun = bool(names - {RECIPE, ENVIRONMENT, ANN, SOURCE, CONVERSION}) or ENVIRONMENT not in names
-    stored, requested = flatten(_recipe(path)), flatten(recipe)
+    stored, requested = flatten(RunFolder.follow(path).recipe), flatten(recipe)
     if differing := [key for key in stored if stored[key] != requested[key]]:
         if not begun:  # an earlier command failed before it trained anything
             return False
@@ -270,20 +267,14 @@ def _continues(path: Path, recipe: Recipe, resume: bool) -> bool:
     return True
 
 
-def _recipe(path: Path) -> Recipe:
-    try:
-        return read(path / RECIPE, STORED)
-    except RecipeError as error:
-        raise RunError(f"run folder {path} cannot be read: {error}") from None
-
-
 def environment() -> dict[str, Any]:
     """Versions of Python and the packages, platform, processor, threads, git commit and date; None for unknown."""
-    commit, changed = code_version()
+    commit, changed = _code_version()
+    packages = ("hiresnn", "torch", "torchvision", "numpy")
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        **{name: _version(name) for name in ("hiresnn", "torch", "torchvision", "numpy")},
+        **{name: next((found.version for found in distributions(name=name)), None) for name in packages},
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "threads": threads(),
@@ -310,7 +301,7 @@ def threads() -> int:
     return int(setting) if setting.isdigit() and int(setting) else os.cpu_count() or 1
 
 
-def code_version() -> tuple[str | None, bool | None]:
+def _code_version() -> tuple[str | None, bool | None]:
     """The git commit of this package's code, and whether tracked files differ from it; None outside a checkout."""
     here = Path(__file__)
 
@@ -323,13 +314,6 @@ def code_version() -> tuple[str | None, bool | None]:
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None, None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -71,11 +71,8 @@ def import_checkpoint(
 ) -> Imported:
     """Write a run folder with the network of a checkpoint, which evaluate, analyze and audit accept.
 
-    Args:
-        path: a file that `read_state` reads; the sizes of the network follow from its shapes.
-        source: the data set. method: how the network was trained, for the recipe.
-        timesteps: T; None takes that of the paper.
-        twin: a run to compare the weights with, to see whether both started from the same ANN.
+    The sizes of the network follow from the shapes in the file, which `read_state` reads; T is by default that of the
+    paper. The weights are compared with those of the run `twin`, to see whether both started from the same ANN.
     """
     steps = timesteps or TIMESTEPS.get(model)
     if steps is None:
@@ -86,19 +83,12 @@ def import_checkpoint(
     dataset = data.load(source)
     statistics = STATISTICS.get(spec["num_classes"]) if spec["in_channels"] == 3 else None
     mean, std = statistics or data.channel_statistics(dataset.train)
-    recipe = changed(
-        read(f"{model}-{dataset.name}" if f"{model}-{dataset.name}" in shipped() else "vgg5-cifar10"),
-        {
-            "name": f"{model}-imported",
-            "method": method,
-            "model.name": NAMES[model],
-            "model.width": spec["width"],
-            "model.hidden": spec["hidden"],
-            "data.source": source,
-            "snn.timesteps": steps,
-        },
-        "import-checkpoint",
-    )
+    base = f"{model}-{dataset.name}"
+    changes = {
+        "name": f"{model}-imported", "method": method, "model.name": NAMES[model], "model.width": spec["width"],
+        "model.hidden": spec["hidden"], "data.source": source, "snn.timesteps": steps,
+    }  # fmt: skip
+    recipe = changed(read(base if base in shipped() else "vgg5-cifar10"), changes, "import-checkpoint")
     network = spiking_network(recipe, build(NAMES[model], dropout=recipe.model.dropout, mean=mean, std=std, **spec))
     check_fits(network, dataset, f"{path}")
     imported = _fill(network, state, model, path)
@@ -107,10 +97,7 @@ def import_checkpoint(
         other = RunFolder.open(twin)
         imported.cosines = cosines(network, load(other.require(MODEL)))
         if missing := imported.layers.keys() - imported.cosines.keys():
-            raise UsageError(
-                f"the twin {twin} has no layer {min(missing)} of the same shape, so it is no {model} of this size; "
-                "name another run."
-            )
+            raise UsageError(f"the twin {twin} has no layer {min(missing)} of the same shape; name another run.")
         if imported.same_ann and other.has(ANN):
             key = other.read_json(ANN)["key"]
     with RunFolder.create(out, recipe, resume=False) as folder:
@@ -147,10 +134,8 @@ def _spec(state: Mapping[str, Tensor], model: str, path: Path) -> dict[str, Any]
     names = [f"{key}.weight" for key in keys.values()]
     names += [f"{prefix}{position}" for prefix in ("threshold.t", "leak.l") for position in neurons]
     if missing := [name for name in names if name not in state]:
-        raise RunError(
-            f"{path} has no {', '.join(missing[:3])}{' and others' * (len(missing) > 3)}, so it is not the authors' "
-            f"{model}; choose another --model."
-        )
+        keys_missing = f"{', '.join(missing[:3])}{' and others' * (len(missing) > 3)}"
+        raise RunError(f"{path} has no {keys_missing}, so it is not the authors' {model}; choose another --model.")
     weights = [state[f"{key}.weight"] for key in keys.values()]
     first, deepest, linear, last = weights[0], weights[-4], weights[-3], weights[-1]
     if (first.dim(), deepest.dim(), linear.dim(), last.dim()) != (4, 4, 2, 2):

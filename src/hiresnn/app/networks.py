@@ -44,6 +44,9 @@ class OwnSpec(_Part):
     normalise: bool
 
 
+Structure = Callable[[OwnSpec | None], nn.Module]
+
+
 class Spiking(_Part):
     """Timesteps and neurons of a spiking network; its thresholds and leaks are tensors of the file."""
 
@@ -112,7 +115,7 @@ def _sealed(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[start:]
 
 
-def load(path: str | Path, structure: Callable[[OwnSpec | None], nn.Module] | None = None) -> nn.Module:
+def load(path: str | Path, structure: Structure | None = None) -> nn.Module:
     """Read a file that `save` wrote; `structure` returns a user's own network, or a spiking one that has no ANN."""
     path = Path(path)
     if not path.is_file():
@@ -142,9 +145,7 @@ def load(path: str | Path, structure: Callable[[OwnSpec | None], nn.Module] | No
     return model.eval()
 
 
-def _network(
-    header: Header, values: int, path: Path, structure: Callable[[OwnSpec | None], nn.Module] | None
-) -> nn.Module:
+def _network(header: Header, values: int, path: Path, structure: Structure | None) -> nn.Module:
     """Build the network of `header`; one of the package may have no more weights than the file has `values`."""
     spec = header.spec
     if structure is not None:
@@ -186,18 +187,12 @@ def _describe(network: SpikingNetwork) -> dict[str, Any]:
     neuron = network.neuron
     if not isinstance(neuron.surrogate, Linear):
         raise UsageError(f"the surrogate is {neuron.surrogate!r}; a file can hold only the linear rule of Eq. 5.")
-    return Spiking(
-        timesteps=network.timesteps,
-        encoding=network.encoding.encoding,
-        reset=neuron.reset,
-        gamma=neuron.surrogate.gamma,
-        width=neuron.surrogate.width,
-        trainable=neuron.trainable,
-        start=neuron.v_init,
-        condition=neuron.condition,
-        wait=neuron.wait,
-        max_pool="currents" if network.pools_currents else "spikes",
-    ).model_dump(exclude_defaults=True)
+    spiking = Spiking(
+        timesteps=network.timesteps, encoding=network.encoding.encoding, reset=neuron.reset,
+        gamma=neuron.surrogate.gamma, width=neuron.surrogate.width, trainable=neuron.trainable, start=neuron.v_init,
+        condition=neuron.condition, wait=neuron.wait, max_pool="currents" if network.pools_currents else "spikes",
+    )  # fmt: skip
+    return spiking.model_dump(exclude_defaults=True)
 
 
 def require_finite(

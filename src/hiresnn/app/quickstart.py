@@ -62,8 +62,8 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     for heading in ("clean", *(f"{label}\n{box} box" for label in labels for box in ("white", "black"))):
         table.add_column(heading.replace(":", "\n").replace(",", "\n"), justify="right")
     for row, result in results.items():
-        values = [result["clean"]]
-        values += [result["attacks"][label][box] for label in labels for box in ("white_box", "black_box")]
+        boxes = (result["attacks"][label][box] for label in labels for box in ("white_box", "black_box"))
+        values = [result["clean"], *boxes]
         table.add_row(row, *(f"{value:.1f}" for value in values))
     console = Console(file=io.StringIO(), width=120, record=True)
     console.print(table)

@@ -55,12 +55,10 @@ class UserCode:
 
     @property
     def text(self) -> str:
-        """The code as a user writes it."""
         return f"{self.module}:{self.function}"
 
     @property
     def is_file(self) -> bool:
-        """Whether `module` is the path of a file."""
         return self.module.endswith(".py")
 
     def files(self) -> dict[str, str]:
@@ -200,14 +198,10 @@ class OwnCode:
     def build(self, recipe: Recipe, dataset: DataSet, split: Split | None) -> OwnNetwork:
         """Return the user's network behind the normalisation of `split`, tried on two images."""
         spec = networks.OwnSpec(
-            name=recipe.model.label,
-            source=self.record["model"],
-            num_classes=dataset.num_classes,
-            in_channels=dataset.in_channels,
-            height=dataset.height,
-            width=dataset.width,
+            name=recipe.model.label, source=self.record["model"], num_classes=dataset.num_classes,
+            in_channels=dataset.in_channels, height=dataset.height, width=dataset.width,
             normalise=recipe.model.normalise,
-        )
+        )  # fmt: skip
         network = self.bare(spec)
         if recipe.model.weights:
             networks.load_weights(network, Path(recipe.model.weights))
@@ -266,10 +260,8 @@ def own_code(recipe: Recipe, folder: Path | None = None) -> OwnCode | None:
     files, earlier = code.files(), recorded.get("files", {})
     changed = sorted(name for name in {*files, *earlier} if files.get(name) != earlier.get(name))
     if recorded and changed:
-        raise RunError(
-            f"{', '.join(changed[:3])} of {source} changed after the run {folder} began; restore it, or delete "
-            f"{SOURCE} there if the network is the same."
-        )
+        problem = f"{', '.join(changed[:3])} of {source} changed after the run {folder} began"
+        raise RunError(f"{problem}; restore it, or delete {SOURCE} there if the network is the same.")
     if recorded.get("weights") not in (None, digest):
         raise RunError(f"{weights} changed after the run {folder} began; restore it, or train into another --out.")
     return OwnCode(code, {"model": source, "path": path, "files": files, "weights": digest})
@@ -306,10 +298,10 @@ def load_run(folder: RunFolder, *, may_run_code: bool = True) -> nn.Module:
     """Return the trained network of a run as `load` does; without `may_run_code`, a user's own network is refused."""
     path, source = folder.require(MODEL), folder.recipe.model.source
     if source is not None and not may_run_code:
+        remedy = f"{folder.path}={folder.path}/audit/card.json for hiresnn board, or before --verify of hiresnn audit"
         raise UsageError(
             f"the network of run {folder.path} is Python code, {source}, which a file may not choose to run; if you "
-            f"trust it, name the run: {folder.path}={folder.path}/audit/card.json for hiresnn board, {folder.path} in "
-            "front of --verify for hiresnn audit."
+            f"trust it, name the run: {remedy}."
         )
     if (code := own_code(folder.recipe, folder.path)) is None:
         return networks.load(path)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from torch import nn
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
 from hiresnn.app.build import (
+    COMPILE,
     ann_of,
     calibrate_by,
     calibration_images,
@@ -44,7 +45,6 @@ from hiresnn.training.noise import Adversarial
 
 BATCH = 200
 """Images per batch when the accuracy is measured."""
-COMPILE: dict[str, bool | Literal["auto"]] = {"always": True, "never": False, "auto": "auto"}
 OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory")  # on a GPU, on Linux, on Windows
 TENSORBOARD = "tensorboard"
 TRAINING_IMAGES = {
