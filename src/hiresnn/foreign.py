@@ -309,10 +309,9 @@ def in_steps(name: str, rows: Tensor, timesteps: int, batch: int, layout: Layout
         return rows
     if flat:
         return rows.reshape(timesteps, batch, *shape[1:])
-    hint = "take another number of images per batch" if one_step else "keep images and timesteps in the first dimension"
     raise UsageError(
         f"layer {name!r} has rows of shape {list(shape)}, which do not tell {batch} images and {timesteps} timesteps "
-        f"apart; {hint}."
+        "apart; keep both in the first dimensions, or take another number of images per batch."
     )
 
 
@@ -333,10 +332,6 @@ BLIND_IN_EVAL = frozenset({"IFNode", "LIFNode", "ComplementaryLIFNode"})
 """Classes of SpikingJelly that have no gradient in eval mode and compute the same neuron in training mode."""
 OTHERWISE_IN_TRAINING = frozenset({"OTTTLIFNode", "SLTTLIFNode"})
 """Their subclasses that compute another neuron in training mode."""
-NOT_FROM_THRESHOLD = frozenset({"ILIFNode", "FewSpikeNode"})
-"""Classes of SpikingJelly that call their surrogate with something else than u - threshold."""
-NORSE_SEQUENCES = frozenset({"SNN", "SNNRecurrent"})
-"""Bases of the modules of norse that take [T, B, ...]; its cells take one step."""
 
 
 def require_adapter(model: Any) -> None:
@@ -422,7 +417,8 @@ def _spikingjelly_ruled(
     """`surrogate_function` is called with u - v_threshold; a neuron without a threshold (PSN) counts from 1."""
     threshold = partial(getattr, neuron, "v_threshold", 1.0)
     level = threshold()
-    if _class_names(neuron) & NOT_FROM_THRESHOLD or (isinstance(level, Tensor) and level.numel() > 1):
+    otherwise_called = _class_names(neuron) & {"ILIFNode", "FewSpikeNode"}  # not with u - threshold
+    if otherwise_called or (isinstance(level, Tensor) and level.numel() > 1):
         name = type(neuron).__name__
         raise UsageError(f"{name} does not spike at one threshold and cannot use a rule; attack without rule=.")
     return ruled_spike(surrogate, rule, threshold)
@@ -512,7 +508,7 @@ def norse(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
         UsageError: no norse neuron, or cells and sequence modules mixed.
     """
     neurons = _neurons(network, "norse", "p.method").values()
-    sequences = {bool(_class_names(neuron) & NORSE_SEQUENCES) for neuron in neurons}
+    sequences = {bool(_class_names(neuron) & {"SNN", "SNNRecurrent"}) for neuron in neurons}  # no cells
     if len(sequences) > 1:
         raise UsageError(f"{type(network).__name__} mixes cells and modules of sequences; use only LIFCell or LIF.")
     show, layout = (whole_sequence, "sequence") if sequences == {True} else (_norse_steps, "steps")

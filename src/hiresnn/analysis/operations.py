@@ -283,11 +283,9 @@ class Energy:
             for name in self._order
         ]
         # The readout adds the logits over time, into an accumulator that is stored.
-        counts: dict[str, Any] = {
-            "acs": float(self._classes * self.timesteps),
-            "state_bytes": STATE_BYTES * self._classes,
-        }
-        readout = LayerOperations("readout", "readout", "current", self._classes, self._classes, **counts)
+        classes, stored = self._classes, STATE_BYTES * self._classes
+        acs = float(classes * self.timesteps)
+        readout = LayerOperations("readout", "readout", "current", classes, classes, acs=acs, state_bytes=stored)
         return EnergyReport((*layers, readout), self.timesteps)
 
     @contextmanager

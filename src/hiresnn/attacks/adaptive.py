@@ -55,7 +55,6 @@ def apgd(
     Args:
         iterations: of each run.
         restarts: number of runs (per target), each from a random start, on the images not yet broken; at least 1.
-        loss: "cross-entropy", "margin", "dlr" or "dlr-targeted".
         targets: for "dlr-targeted", number of next best classes that are attacked in turn.
 
     All else is as in `pgd_restarts`; UsageError also for too few classes for the loss.
@@ -118,12 +117,11 @@ class AdaptiveStep(ABC):
         if self.checkpoints is None:
             self.checkpoints = Checkpoints(self.iterations, point.loss)
             self.size = torch.full_like(point.loss, self.first * self.eps).view(per_sample)
-            self.best_loss, self.best, self.best_slope = point.loss, adversarial, slope
+            self.best, self.best_slope = adversarial, slope
         else:
-            better = (point.loss > self.best_loss).view(per_sample)
+            better = (point.loss > self.checkpoints.best).view(per_sample)
             self.best = torch.where(better, adversarial, self.best)
             self.best_slope = torch.where(better, slope, self.best_slope)
-            self.best_loss = torch.maximum(point.loss, self.best_loss)
             halved = self.checkpoints.halve(point.loss).view(per_sample)
             self.size = torch.where(halved, self.size / 2, self.size)
             adversarial = torch.where(halved, self.best, adversarial)
@@ -180,22 +178,21 @@ class Checkpoints:
 
     def __init__(self, iterations: int, loss: Float[Tensor, " batch"]) -> None:  # loss: at the start of the run
         self._lengths = iter(lengths(iterations))
-        self._left = next(self._lengths, 0)
+        self._length = self._left = next(self._lengths, 0)
         self._rises = torch.zeros_like(loss)
-        self._last = self._best = self._best_before = loss
-        self._length = self._left
+        self._last = self.best = self._best_before = loss
         self._halved = torch.ones_like(loss, dtype=torch.bool)
 
     def halve(self, loss: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """Take the loss after one iteration; return the samples whose step is halved now."""
         self._rises += loss > self._last
-        self._last, self._best = loss, torch.maximum(self._best, loss)
+        self._last, self.best = loss, torch.maximum(self.best, loss)
         self._left -= 1
         if self._left:
             return torch.zeros_like(self._halved)
-        stuck = ~self._halved & (self._best_before >= self._best)
+        stuck = ~self._halved & (self._best_before >= self.best)
         self._halved = (self._rises <= IMPROVED * self._length) | stuck
-        self._best_before, self._rises = self._best, torch.zeros_like(loss)
+        self._best_before, self._rises = self.best, torch.zeros_like(loss)
         self._length = self._left = next(self._lengths, 0)
         return self._halved
 
