@@ -194,22 +194,14 @@ class Unrolled(nn.Module):
         self._reset, self._slots, self._encode = reset or (lambda network: None), tuple(slots), encode
         self._spiking = tuple(slot.neuron for slot in slots) if spiking is None else tuple(spiking)
         self.layout: Layout = "steps" if self._show is each_step else layout
-
-    @property
-    def encodes(self) -> bool:
-        """Whether images become other tensors from step to step before the network sees them."""
-        return self._encode is not None
+        self.encodes = encode is not None  # images become other tensors from step to step
+        self.neurons = len(self._slots)  # layers in which a gradient rule can be used
 
     @property
     def spiking(self) -> dict[str, nn.Module]:
         """Name in the network -> layer of neurons, in the order of the network's modules."""
         spiking = {id(layer) for layer in self._spiking}
         return {name: module for name, module in self.network.named_modules() if id(module) in spiking}
-
-    @property
-    def neurons(self) -> int:
-        """Number of layers of spiking neurons in which a gradient rule can be used."""
-        return len(self._slots)
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch classes"]:
         """Return logits [B, K], float32 or float64. Raises UsageError if encode or the network has a wrong shape."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class ConversionError:
         expected: dict[str, Tensor] = {}
         values: dict[str, Tensor] = {}
 
-        def save(name: str, output: Tensor) -> None:
+        def save(name: str, _: nn.Module, inputs: Any, output: Tensor) -> None:
             expected[name] = output.clone()
 
         with frozen(self.ann), frozen(self.network):
@@ -89,7 +90,7 @@ class ConversionError:
                     (activation > amplitude * (1 + 1e-5)).sum(), activation.numel(),
                 )  # fmt: skip
                 self.sums[name] = [total + float(part) for total, part in zip(self.sums[name], parts, strict=True)]
-                with self._hooked(values, lambda name, _: values[name].clone()):
+                with self._hooked(values, lambda name, *_: values[name].clone()):
                     self.mixed[name].update(self.ann(images.clone()), labels)
 
     def compute(self) -> dict[str, LayerError]:
@@ -110,10 +111,9 @@ class ConversionError:
         return self.whole[0].compute(), self.whole[1].compute()
 
     @contextmanager
-    def _hooked(self, names: Iterable[str], hook: Callable[[str, Tensor], Tensor | None]) -> Iterator[None]:
-        """Call `hook` with name and output of these activations of the ANN; what it returns replaces the output."""
+    def _hooked(self, names: Iterable[str], hook: Callable[..., Tensor | None]) -> Iterator[None]:
+        """Add a forward hook, which gets the name first, to these activations of the ANN."""
         with ExitStack() as stack:
             for name in names:
-                call = partial(lambda name, _, __, output: hook(name, output), name)
-                stack.enter_context(self.activations[name].register_forward_hook(call))
+                stack.enter_context(self.activations[name].register_forward_hook(partial(hook, name)))
             yield

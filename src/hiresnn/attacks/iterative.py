@@ -26,24 +26,21 @@ from hiresnn.errors import UsageError
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import RULES, Rule
 
-Evaluate = Callable[[Tensor, Tensor], LossGradient]
-"""(rows of the batch, their iterates) -> logits, loss and gradient there."""
+Evaluate = Callable[[int, Tensor, Tensor], "tuple[LossGradient, Tensor | None]"]
+"""(steps made, rows of the batch, their iterates) -> loss and gradient there, and which rows go on; None keeps all."""
 Step = Callable[[Tensor, Tensor, LossGradient], Tensor]
 """(images, iterates, loss and gradient there) -> next iterates."""
-Record = Callable[[int, Tensor, Tensor, LossGradient], "Tensor | None"]
-"""(steps made so far, rows, iterates, loss and gradient there) -> which rows go on; None keeps all."""
 
 
 def iterate(
-    images: Tensor, rows: Tensor, start: Tensor, iterations: int, evaluate: Evaluate, step: Step, record: Record
+    images: Tensor, rows: Tensor, start: Tensor, iterations: int, evaluate: Evaluate, step: Step
 ) -> tuple[Tensor, Tensor]:
-    """Run the loop on rows of a batch from `start`; return the rows left and their last iterates, not recorded yet."""
+    """Run the loop on rows of a batch from `start`; return the rows left and their last iterates, not evaluated yet."""
     adversarial = start
     for done in range(iterations):
         if not len(rows):
             break
-        point = evaluate(rows, adversarial)
-        kept = record(done, rows, adversarial, point)
+        point, kept = evaluate(done, rows, adversarial)
         if kept is not None:
             rows, adversarial, point = rows[kept], adversarial[kept], point.at(kept)
         adversarial = step(images[rows], adversarial, point)
@@ -104,15 +101,14 @@ def pgd(
     noise = uniform(images, eps, generator) if random_start else torch.zeros_like(images)
     gradient = over_draws(draws)
 
-    def evaluate(_: Tensor, adversarial: Tensor) -> LossGradient:
-        return gradient(model, adversarial, labels, cross_entropy)
-
-    def record(done: int, _: Tensor, __: Tensor, point: LossGradient) -> None:
+    def evaluate(done: int, _: Tensor, adversarial: Tensor) -> tuple[LossGradient, None]:
+        point = gradient(model, adversarial, labels, cross_entropy)
         if watch is not None:
             watch(done, point.logits)
+        return point, None
 
     rows, start = torch.arange(len(images), device=images.device), perturbed(images, noise)
-    return iterate(images, rows, start, iterations, evaluate, fixed_step(step, eps), record)[1]
+    return iterate(images, rows, start, iterations, evaluate, fixed_step(step, eps))[1]
 
 
 @checked("pgd-restarts")
@@ -203,15 +199,13 @@ def climb(
     """
     gradient = over_draws(worst.draws)
 
-    def evaluate(rows: Tensor, adversarial: Tensor) -> LossGradient:
+    def evaluate(_: int, rows: Tensor, adversarial: Tensor) -> tuple[LossGradient, Tensor | None]:
         first, worst.first = worst.first, None
-        return first.at(rows) if first else gradient(worst.model, adversarial, worst.labels[rows], loss)
-
-    def record(_: int, rows: Tensor, adversarial: Tensor, point: LossGradient) -> Tensor | None:
+        point = first.at(rows) if first else gradient(worst.model, adversarial, worst.labels[rows], loss)
         wrong = worst.update(rows, adversarial, point.logits)
-        return ~wrong if leave else None
+        return point, ~wrong if leave else None
 
-    worst.query(*iterate(worst.images, rows, start, iterations, evaluate, step, record))
+    worst.query(*iterate(worst.images, rows, start, iterations, evaluate, step))
 
 
 CHOICE = ("linear", "arctan", "rectangular", "straight-through", "bptr", "conversion")
@@ -248,7 +242,7 @@ def greedy(
     chosen, move = choose_loss(model, loss, mean_logits=mean_logits), fixed_step(step, eps)
     worst = WorstCandidates(model, images, labels)
 
-    def best_rule(rows: Tensor, adversarial: Tensor) -> LossGradient:
+    def best_rule(_: int, rows: Tensor, adversarial: Tensor) -> tuple[LossGradient, Tensor]:
         highest, best = torch.full((len(rows),), -torch.inf, device=images.device), torch.zeros_like(adversarial)
         for rule in rules:
             with gradient_rule(model, rule):
@@ -259,8 +253,8 @@ def greedy(
             value = chosen(logits, labels[rows])
             best = torch.where((value > highest).view(-1, 1, 1, 1), point.gradient, best)
             highest = torch.maximum(value, highest)
-        return point._replace(gradient=best)
+        return point._replace(gradient=best), ~worst.broken[rows]
 
     rows = worst.standing
-    iterate(images, rows, images[rows], iterations, best_rule, move, lambda done, rows, *_: ~worst.broken[rows])
+    iterate(images, rows, images[rows], iterations, best_rule, move)
     return worst.adversarial
