@@ -172,7 +172,7 @@ class RunFolder:
             problem = f"has no {RECIPE}" if path.is_dir() else "is a file" if path.exists() else "does not exist"
             remedy = "name a folder that hiresnn train or hiresnn zoo copy wrote"
             if not path.exists() and (SHELF / path / RECIPE).is_file():  # as the cards of these networks call them
-                remedy = f"{path} is a network of the package; copy it by {command_line('zoo', 'copy', path, path)}"
+                remedy = f"{path} is a network of the package, copied by {command_line('zoo', 'copy', path, path)}"
             raise RunError(f"run folder {path} {problem}; {remedy}.")
         return cls(path, locked(path, "run folder") if write else None)
 
