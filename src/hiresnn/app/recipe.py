@@ -434,15 +434,12 @@ def _sentence(error: ValidationError) -> str:
     # An unknown key is most likely the misspelled name of a missing one, so it comes first.
     first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     section, key = first["loc"][:-1], ".".join(map(str, first["loc"]))
-    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it must")
-    for technical, plain in (
-        ("a valid integer", "a whole number"),
-        ("a valid boolean", "true or false"),
-        ("a valid tuple", "a list, such as [0.6, 0.8]"),
-        ("a valid dictionary or instance of", "a section of keys:"),
-        ("a valid string", 'text in quotes, such as "name"'),
-    ):
-        message = message.replace(technical, plain)
+    plain = {
+        "int_type": "a whole number", "bool_type": "true or false", "tuple_type": "a list, such as [0.6, 0.8]",
+        "model_type": "a section of keys", "string_type": 'text in quotes, such as "name"',
+    }  # fmt: skip
+    technical = first["msg"].removeprefix("Value error, ").replace("Input should", "it must")
+    message = f"it must be {plain[first['type']]}" if first["type"] in plain else technical
     if first["type"] == "extra_forbidden":
         model: Any = Recipe.model_fields[str(section[0])].annotation if section else Recipe
         text = f"unknown key {key[:80]}; {closest(first['loc'][-1], model.model_fields)}"

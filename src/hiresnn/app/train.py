@@ -191,11 +191,9 @@ def _context(
         two = dataset.train.images[:2]
         two = torch.linspace(0, 1, two.numel()).view(two.shape)
         calibrate(spiking_network(recipe, ann), two, ann=ann, rescale=recipe.conversion.rescale)
-    if not recipe.conversion.rescale and any(name.endswith("bias") for name, _ in ann.named_parameters()):
-        progress.line(
-            "The network has biases or batch norms and conversion.rescale is false, so the spiking network starts far "
-            "from the ANN; set it to true."
-        )
+    if not recipe.conversion.rescale and any(name.rpartition(".")[2] == "bias" for name, _ in ann.named_parameters()):
+        problem = "the network has biases or batch norms, so the spiking network starts far from the ANN"
+        progress.line(f"conversion.rescale is false and {problem}; set it to true.")
     return context
 
 
@@ -206,10 +204,8 @@ def _enough_memory() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not OUT_OF_MEMORY.search(str(error)):
             raise
-        raise UsageError(
-            "the training needs more memory than there is; lower ann.batch_size, snn.batch_size, snn.timesteps or "
-            "model.width, or set snn.recompute = true."
-        ) from error
+        remedy = "lower ann.batch_size, snn.batch_size, snn.timesteps or model.width, or set snn.recompute = true"
+        raise UsageError(f"the training needs more memory than there is; {remedy}.") from error
 
 
 def ann_recipe(recipe: Recipe) -> Recipe:
