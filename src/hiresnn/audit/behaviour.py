@@ -34,8 +34,9 @@ OBSERVED = 16  # images on which the behaviour of a network is observed
 FEW = 0.25  # share of images whose logits may change with the batch: another rounding order can move a single spike
 
 
-def _check(name: str, passed: bool, detail: str) -> Check:
-    return Check(name=name, result="passed" if passed else "failed", detail=detail)
+def outcome(name: str, passed: bool, good: str, bad: str) -> Check:
+    """A check that was made, with the detail for its result."""
+    return Check(name=name, result="passed" if passed else "failed", detail=good if passed else bad)
 
 
 def _close(logits: Tensor, others: Tensor) -> Tensor:
@@ -121,66 +122,62 @@ class InstrumentedModel(nn.Module):
         self.random = not _close(self.logits, reseeded).all()
         self.independent_draws = not _close(*doubled.chunk(2)).all()  # for each image of a batch separately
         stateful = not _close(self.logits, again).all()
-        detail = "two calls on the same images gave the same logits"
-        if stateful:
-            detail = (
-                "two calls on the same images gave different logits although all random generators were seeded: the "
-                "network keeps state between calls, or draws from a generator of its own"
-            )
-        elif self.random:
-            detail += " under one seed and different ones under another: the network is random"
-        self.observations = [_check(REPEATED, not stateful, detail)]
+        same = "two calls on the same images gave the same logits"
+        same += " under one seed and different ones under another: the network is random" if self.random else ""
+        keeps_state = (
+            "two calls on the same images gave different logits although all random generators were seeded: the "
+            "network keeps state between calls, or draws from a generator of its own"
+        )
+        self.observations = [outcome(REPEATED, not stateful, same, keeps_state)]
         if stateful or self.random:
             detail = "the network's answers vary from call to call"
             self.observations.append(Check(name=BATCH, result="not checked", detail=detail))
         else:
             self.observations.append(self._batch_check(images))
             constant = len(images) > 1 and bool(_close(self.logits, self.logits[:1].expand_as(self.logits)).all())
-            detail = "every image gets the same logits: the network ignores its input" if constant else "logits differ"
-            self.observations.append(_check(CONSTANT, not constant, detail))
+            ignores = "every image gets the same logits: the network ignores its input"
+            self.observations.append(outcome(CONSTANT, not constant, "logits differ", ignores))
         if raw.dtype in (torch.float16, torch.bfloat16):
-            dtype = str(raw.dtype).removeprefix("torch.")
-            detail = f"the network computes in half precision ({dtype}): rounding hides small changes of the logits"
-            self.observations.append(_check(PRECISION, False, f"{detail} from gradients"))
+            detail = f"the network computes in half precision ({str(raw.dtype).removeprefix('torch.')})"
+            detail += ": rounding hides small changes of the logits from gradients"
+            self.observations.append(Check(name=PRECISION, result="failed", detail=detail))
 
     def _answers(self, images: Tensor) -> Tensor:
         with torch.no_grad(), seeded(0):
             return self._call(images)
 
     @cached_property
-    def digest(self) -> str | None:
-        """Identifies the network by its answers and input gradients; None if the answers are not repeatable."""
-        return fingerprint([("logits", self.logits), *self._gradients()]) if self.repeatable else None
-
     @torch.enable_grad()
-    def _gradients(self) -> list[tuple[str, Tensor]]:
-        """Input gradients under rules that attacks use. Networks with the same answers may differ in them, such as by
-        the width of a surrogate, and then fall to other attacks. A gradient that is not repeatable identifies nothing.
+    def digest(self) -> str | None:
+        """Identifies the network by its answers and input gradients; None if the answers are not repeatable.
+
+        Networks with the same answers may differ in their gradients, such as by the width of a surrogate, and then fall
+        to other attacks. A gradient that is not repeatable identifies nothing.
         """
-        gradients = []
-        for rule in (OWN, ROUNDING, "arctan"):
-            if self.takes(rule):
-                pair = []
-                for _ in range(2):
-                    images = self.observed.clone().requires_grad_()
-                    with frozen(self), seeded(0), self.under(rule):
-                        logits = self(images)
-                    weights = torch.linspace(1, -1, logits.shape[1], device=logits.device)
-                    pair.append(torch.autograd.grad((logits * weights).sum(), images)[0].nan_to_num(0, 0, 0))
-                gradients += [(rule, pair[0])] if torch.equal(*pair) else []
-        return gradients
+        if not self.repeatable:
+            return None
+        identity = [("logits", self.logits)]
+        for rule in filter(self.takes, (OWN, ROUNDING, "arctan")):
+            pair = []
+            for _ in range(2):
+                images = self.observed.clone().requires_grad_()
+                with frozen(self), seeded(0), self.under(rule):
+                    logits = self(images)
+                weights = torch.linspace(1, -1, logits.shape[1], device=logits.device)
+                pair.append(torch.autograd.grad((logits * weights).sum(), images)[0].nan_to_num(0, 0, 0))
+            identity += [(rule, pair[0])] if torch.equal(*pair) else []
+        return fingerprint(identity)
 
     def _batch_check(self, images: Tensor) -> Check:
         reversed_order = self._answers(images.flip(0)).float().flip(0)
-        halves = torch.split(images, (len(images) + 1) // 2)
-        split = torch.cat([self._answers(part).float() for part in halves])
+        split = torch.cat([self._answers(part).float() for part in torch.split(images, (len(images) + 1) // 2)])
         for change, changed in (("its order", reversed_order), ("its size", split)):
             rows = int((~_close(self.logits, changed)).sum())
             classes = int((self.logits.argmax(1) != changed.argmax(1)).sum())
             if rows > FEW * len(images) or classes > 1:
                 detail = f"with another batch in {change}, {rows} of {len(images)} images get other logits"
-                return _check(BATCH, False, f"{detail}: the answers depend on the rest of the batch")
-        return _check(BATCH, True, "shuffling and splitting the batch changed no answer")
+                return outcome(BATCH, False, "", f"{detail}: the answers depend on the rest of the batch")
+        return outcome(BATCH, True, "shuffling and splitting the batch changed no answer", "")
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K] in float32, averaged over `draws` passes."""
@@ -232,22 +229,22 @@ class InstrumentedModel(nn.Module):
     def checks(self, nonfinite: int) -> list[Check]:
         """All checks, made at the end of an audit in which `nonfinite` rows of logits were not finite."""
         rows = nonfinite + int((~torch.isfinite(self.logits)).any(1).sum())
-        finite = f"{rows:,} rows of logits were not finite; each counts as a wrong answer"
+        infinite = f"{rows:,} rows of logits were not finite; each counts as a wrong answer"
         writes = "the network writes into the images that it is given; the audit gave it copies"
-        intact = self.weights == weights_of(self.model)
         drifts = "weights or buffers changed while the network was only called: it drifts with every call"
+        intact = self.weights == weights_of(self.model)
         checks = [
             *self.observations,
-            _check(FINITE, not rows, finite if rows else "all logits were finite"),
-            _check(INPUT, not self.written, writes if self.written else "the network left its input unchanged"),
-            _check(WEIGHTS, intact, "weights and buffers are the same before and after" if intact else drifts),
+            outcome(FINITE, not rows, "all logits were finite", infinite),
+            outcome(INPUT, not self.written, "the network left its input unchanged", writes),
+            outcome(WEIGHTS, intact, "weights and buffers are the same before and after", drifts),
         ]
         if self.repeatable:
             with frozen(self):
                 same = bool(_close(self.logits, self._answers(self.observed).float()).all())
             detail = "the same images get the same logits after the audit"
             other = "the same images get other logits after the audit: the network keeps state between calls"
-            checks.append(_check(ANSWERS, same, detail if same else other))
+            checks.append(outcome(ANSWERS, same, detail, other))
         return checks
 
 

@@ -20,12 +20,11 @@ from torch import Tensor, nn
 from hiresnn.analysis import SpikingActivity
 from hiresnn.attacks import frozen, seeded
 from hiresnn.audit import card as parts
-from hiresnn.audit.behaviour import OWN, InstrumentedModel, seed_of
+from hiresnn.audit.behaviour import OWN, InstrumentedModel, outcome, seed_of
 from hiresnn.audit.card import share
 from hiresnn.audit.presets import PROTOCOL
 from hiresnn.audit.screening import report
 from hiresnn.audit.sweep import AuditResult
-from hiresnn.eps import Bound
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.neurons import LIF, RULES
@@ -72,23 +71,27 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
     reports = {rule: report(rule, *evidence) for rule in result.screened}
     if OWN not in reports:
         raise UsageError(f"a card needs the network's own rule; let the last stage of the preset screen {OWN!r}.")
-    curve = {bound.label: _point(result, bound) for bound in config.curve}
-    headline, size = curve[config.headline.label], list(result.images.shape[1:])
-    classes = list(about.classes or map(str, range(result.model.classes)))
+    curve, preset, total = {}, config.plan.name, len(result.labels)
+    for bound in config.curve:
+        alone = [share(total - int(result.alone[text][bound.label].sum()), total) for text in PROTOCOL]
+        shares = dict(zip(("fgsm", "pgd", "noise"), alone, strict=True), worst=share(worst.count(bound), total))
+        eps = None if math.isinf(bound.eps) else bound.eps
+        curve[bound.label] = parts.Point(bound=bound.label, eps=eps, **shares)
+    headline, classes = curve[config.headline.label], list(about.classes or map(str, range(result.model.classes)))
     with frozen(result.model):
         activity, gallery = _activity(result), _gallery(result, classes)
     checks = list(result.checks)
     if activity:
         silent = ", ".join(layer.name for layer in activity if not layer.clean)
-        detail = f"no neuron of {silent} ever spikes" if silent else "every layer spikes"
-        checks.append(parts.Check(name=SPIKES, result="failed" if silent else "passed", detail=detail))
+        checks.append(outcome(SPIKES, not silent, "every layer spikes", f"no neuron of {silent} ever spikes"))
+    size = list(result.images.shape[1:])
     return parts.Card(
         hiresnn=__version__,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         subject=subject_of(result.model, about),
-        data=parts.Images(name=about.data, split=about.split, images=len(worst.by), classes=classes, size=size),
+        data=parts.Images(name=about.data, split=about.split, images=total, classes=classes, size=size),
         setting=parts.Setting(
-            preset=config.plan.name,
+            preset=preset,
             seed=config.seed,
             bounds=list(curve),
             headline=config.headline.label,
@@ -99,7 +102,7 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
             target=about.target,
         ),
         environment=dict(about.environment),
-        clean=share(worst.count(worst.bounds[0]), len(result.labels)),
+        clean=share(worst.count(worst.bounds[0]), total),
         curve=list(curve.values()),
         unbroken=worst.standing(worst.bounds[-1]).tolist(),
         attacks=_rows(result),
@@ -112,9 +115,7 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
             dropped=result.dropped,
         ),
         checks=checks,
-        conclusion=conclude(
-            headline, reports[OWN], Evidence.of(result), checks, preset=config.plan.name, command=about.repeat
-        ),
+        conclusion=conclude(headline, reports[OWN], Evidence.of(result), checks, preset=preset, command=about.repeat),
         activity=activity,
         gallery=gallery,
         budget=parts.Budget(forward=cost.forward, backward=cost.backward, seconds=cost.seconds),
@@ -140,13 +141,6 @@ def subject_of(model: InstrumentedModel, about: About) -> parts.Subject:
         rounds=model.rounds,
         fingerprint=model.weights,
     )
-
-
-def _point(result: AuditResult, bound: Bound) -> parts.Point:
-    total, eps = len(result.labels), None if math.isinf(bound.eps) else bound.eps
-    fgsm, pgd, noise = (share(int((~result.alone[text][bound.label]).sum()), total) for text in PROTOCOL)
-    worst = share(result.worst.count(bound), total)
-    return parts.Point(bound=bound.label, eps=eps, fgsm=fgsm, pgd=pgd, noise=noise, worst=worst)
 
 
 def _rows(result: AuditResult) -> list[parts.AttackRow]:
@@ -187,17 +181,17 @@ def _activity(result: AuditResult) -> list[parts.Layer] | None:
     for image, version in worst.adversarial.items():
         if worst.level[image] <= top:
             adversarial[image] = version.to(adversarial)
-    clean, attacked = (SpikingActivity(), SpikingActivity())
-    for images, activity in ((result.images, clean), (adversarial, attacked)):
-        with seeded(seed_of(result.config.seed, "activity")):
+    measured = []
+    for images in (result.images, adversarial):
+        activity = SpikingActivity()
+        with seeded(seed_of(result.config.seed, "activity")), record(network) as spikes:
             for batch in torch.split(images, result.config.batch_size):
-                with record(network) as spikes:
-                    network(batch.clone())  # a network may write into its input
+                network(batch.clone())  # a network may write into its input
                 activity.update(spikes)
-    rates = attacked.compute()
+        measured.append(activity.compute().items())
     return [
-        parts.Layer(name=name, neurons=layer.neurons, clean=layer.tasa, attacked=rates[name].tasa)
-        for name, layer in clean.compute().items()
+        parts.Layer(name=name, neurons=clean.neurons, clean=clean.tasa, attacked=attacked.tasa)
+        for (name, clean), (_, attacked) in zip(*measured, strict=True)
     ]
 
 

@@ -153,9 +153,8 @@ def _compiled(networks: Sequence[Model], config: AuditConfig, images: Tensor, pr
     if not config.compile:  # neurons stay as they are, and none decides to compile in the middle of the audit
         spiking = [network for network in spiking if network.compiles_when_it_pays]
     before = [network.fused or ("auto" if network.compiles_when_it_pays else False) for network in spiking]
-    pays = bool(config.compile)
-    if config.compile == "auto" and spiking:
-        pays = compiling_pays(spiking[0], images[:1], PASSES * len(images))
+    ask = config.compile == "auto" and spiking
+    pays = compiling_pays(spiking[0], images[:1], PASSES * len(images)) if ask else bool(config.compile)
     try:
         if [network for network in spiking if network.fuse(pays).fused]:
             progress.line("Neurons are compiled at the first batch: half a minute the first time, then seconds.")
