@@ -19,15 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["CURVE", "PRESETS", "About", "AuditConfig", "AuditResult", "Bound", "Card", "InstrumentedModel", "Preset"]
 __all__ += ["Record", "audit", "parse_bound", "run_audit", "verify"]
 
-_HOMES = dict.fromkeys(("CURVE", "PRESETS", "AuditConfig", "Preset"), "audit.presets")
-_HOMES |= {"Bound": "eps", "parse_bound": "eps", "verify": "audit.run", "InstrumentedModel": "audit.behaviour"}
-_HOMES |= {"About": "audit.build_card", "Card": "audit.card", "run_audit": "audit.run", "Record": "audit.screening"}
-_HOMES |= {"AuditResult": "audit.sweep", "audit": "audit.sweep"}
-
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hiresnn.audit' has no attribute '{name}'")
-    value = getattr(import_module(f"hiresnn.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    for module in ("card", "presets", "run") if name in __all__ else ():
+        if name in (names := vars(import_module(f"{__name__}.{module}"))):
+            return names[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -346,9 +346,8 @@ def conclude(
     if unfinished:
         reasons.append(f"the last attack, {evidence.last[0]}, still broke {evidence.last[1]} images: more may break")
     if evidence.own_only and own.verdict != "consistent":
-        reasons.append(
-            "no gradient rule could be tried on this network; if it spikes, give it an adapter (docs/foreign.md)"
-        )
+        advice = "if it spikes, give it an adapter (docs/foreign.md)"
+        reasons.append(f"no gradient rule could be tried on this network; {advice}")
     larger = LARGER.get(preset)
     if severe and all(check.name == parts.CONSTANT for check in failed if check.name in SEVERE):
         step = "Check that the weights are loaded, and that neurons spike (hiresnn.analysis.spike_rates); then repeat."

@@ -426,11 +426,10 @@ def _count_faults(card: Card, index: list[int], eps: np.ndarray[Any, Any]) -> It
 
 
 def _share_faults(card: Card, stated: Share) -> Iterator[str]:
+    exact = share(min(stated.count, stated.of), stated.of)
     if stated.of != card.data.images or stated.count > stated.of:
         yield f"the card counts {stated.count} of {stated.of} images, but {card.data.images} were audited"
-        return
-    exact = share(stated.count, stated.of)
-    if max(abs(getattr(stated, key) - getattr(exact, key)) for key in ("percent", "low", "high")) > TOLERANCE:
+    elif max(abs(getattr(stated, key) - getattr(exact, key)) for key in ("percent", "low", "high")) > TOLERANCE:
         said, true = (f"{one.percent:g} % ({one.low:g} to {one.high:g})" for one in (stated, exact))
         yield f"the card says {said}, but {stated.count} of {stated.of} are {true}"
 

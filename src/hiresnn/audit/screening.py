@@ -23,11 +23,9 @@ Record = Mapping[str, "NDArray[Any]"]
 Broken = NDArray[np.bool_]
 
 WIDER = 4  # factor of the larger bound at which an attack must break more
-RISE = 0.05
-"""Share of the total rise above which a rise in the last steps counts as unfinished (Pintor et al. 2022, I4)."""
+RISE = 0.05  # share of the total rise above which one in the last steps counts as unfinished (Pintor et al. 2022, I4)
 LAST = 10  # the number of last steps, at most half of all
-DIRECTIONS, RADIUS = 100, 8 / 255
-"""Random directions, and their radius in pixel units, for the stability of the loss (Pintor et al. 2022, I2)."""
+DIRECTIONS, RADIUS = 100, 8 / 255  # random directions, in pixel units, for the stability of the loss (Pintor I2)
 
 
 class PgdTrace(NamedTuple):
@@ -122,6 +120,10 @@ def broken_by(screening: Record) -> Broken:
     return screening["entropy"] | screening["margin"]
 
 
+def _only(one: Broken, other: Broken) -> tuple[int, int]:
+    return int((one & ~other).sum()), int((other & ~one).sum())
+
+
 def select_rules(screened: Mapping[str, Record], most: int | None) -> tuple[list[str], list[str]]:
     """(selected, dropped): rules by the number of images on which they reach the largest margin.
 
@@ -152,25 +154,20 @@ FEWEST = 20  # screened images below which nothing can be concluded
 def questions(screening: Record, without_gradient: Mapping[str, Broken], bound: Bound) -> list[Question]:
     """The five questions of Athalye et al. 2018 for one rule, screened at `bound`."""
     pgd, count = broken_by(screening), len(screening["fgsm"])
-
-    def only(one: Broken, other: Broken) -> tuple[int, int]:
-        return int((one & ~other).sum()), int((other & ~one).sum())
-
-    single = only(screening["fgsm"], pgd)
-    boxes = {name: only(broken, pgd) for name, broken in without_gradient.items()}
+    single = _only(screening["fgsm"], pgd)
+    boxes = {name: _only(broken, pgd) for name, broken in without_gradient.items()}
     best = max(boxes, key=lambda name: boxes[name][0] - boxes[name][1], default="")
-    black = boxes.get(best, (0, 0))
-    without = "no attack without gradients was run"
-    black_box = without if not boxes else f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
-    here, there, left = (
-        int(broken.sum()) for broken in (screening["margin"], screening["wider"], ~screening["unbounded"])
-    )
+    black, black_box = boxes.get(best, (0, 0)), "no attack without gradients was run"
+    if boxes:
+        black_box = f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images"
+    here, there = int(screening["margin"].sum()), int(screening["wider"].sum())
+    left = int((~screening["unbounded"]).sum())
     bounded = bound.radius < 1
     fails = bounded and here < (1 - SOME) * count and there < here + SOME * count
     wider = f"{WIDER} times {bound.label}" if bounded else "any bound, which is no larger"
     larger = f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}"
     noise = [broken for name, broken in without_gradient.items() if name.startswith("noise")]
-    lucky = int((np.logical_or.reduce(noise) & ~pgd).sum()) if noise else 0
+    lucky = _only(np.logical_or.reduce(noise), pgd)[0] if noise else 0
     one_step = f"only one step breaks {single[0]}, only PGD {single[1]} of {count} images"
     unbounded = f"{left} of {count} images stand without a bound"
     random = f"noise breaks {lucky} of {count} images that PGD leaves"
@@ -198,7 +195,7 @@ def report(
         masked.append(f"{percent['zero']} of the images have a gradient of exactly zero")
     best, best_pgd = max(((name, broken_by(other)) for name, other in screened.items()), key=lambda pair: pair[1].sum())
     comparison = f"the rule {best} breaks {best_pgd.sum()} of {len(pgd)} images, this rule {pgd.sum()}"
-    more, fewer = int((best_pgd & ~pgd).sum()), int((pgd & ~best_pgd).sum())
+    more, fewer = _only(best_pgd, pgd)
     advantage = (more - fewer) / len(pgd) if significantly_more(more, fewer) else 0.0
     if advantage >= FAR and rule == OWN:  # for an attacker's rule it only means that the rule is weak
         masked.append(comparison)

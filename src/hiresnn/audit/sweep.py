@@ -59,8 +59,7 @@ class WorstCase:
     def standing(self, bound: Bound, *, gradient: bool = False) -> Int64[Tensor, " left"]:
         """Images that nothing (or, with `gradient`, no gradient attack) broke at `bound`."""
         level = self.gradient_level if gradient else self.level
-        left: Tensor = (level > self.bounds.index(bound)).nonzero()[:, 0]
-        return left
+        return (level > self.bounds.index(bound)).nonzero()[:, 0]
 
     def count(self, bound: Bound, *, gradient: bool = False) -> int:
         return len(self.standing(bound, gradient=gradient))
@@ -121,7 +120,6 @@ class AuditResult:
     def run(self, twins: Mapping[str, InstrumentedModel], progress: Progress) -> None:
         spec = AttackSpec.parse(TRANSFERRED)
         self.transfers = [PlannedAttack(f"transfer from {name}", spec, twin=twin) for name, twin in twins.items()]
-        before = fingerprint([("images", self.images)])
         with frozen(self.model), progress.task("audit", self._units(), "attacks") as self.task:
             wrong = [
                 self._alone(f"clean {start}-{stop}", lambda _, images, __: images, self.bounds[0], slice(start, stop))
@@ -140,7 +138,6 @@ class AuditResult:
                 self.selected, self.dropped = select_rules(self.screened, stage.most)
                 self._sweep(planned(stage, self.selected, self.model))
             self._sweep([*self.transfers, *self.config.added])
-            self.model.written |= fingerprint([("images", self.images)]) != before
         self.checks = self.model.checks(self.cost.nonfinite)
 
     def _units(self) -> int:
