@@ -20,7 +20,9 @@ from hiresnn.app.recipe import digest
 from hiresnn.attacks import Model, frozen, parse, pgd, seeded, transfer, verified
 from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.behaviour import OWN
-from hiresnn.audit.screening import DIRECTIONS, questions, screen_rule
+from hiresnn.audit.build_card import questions
+from hiresnn.audit.presets import DIRECTIONS
+from hiresnn.audit.sweep import screen_rule
 from hiresnn.eps import bound_at
 from hiresnn.errors import RunError
 from hiresnn.metrics import correct

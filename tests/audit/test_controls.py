@@ -12,8 +12,8 @@ from hiresnn.app.targets import resolve_model
 from hiresnn.audit import PRESETS, AuditConfig, InstrumentedModel, audit
 from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.behaviour import OWN, ROUNDING
+from hiresnn.audit.build_card import report
 from hiresnn.audit.presets import ADAPTIVE
-from hiresnn.audit.screening import report
 from hiresnn.neurons.layer_rules import ASSG
 
 from .conftest import EXAMPLES, HARD

@@ -9,18 +9,16 @@ import torch
 
 from hiresnn.attacks import fgsm, pgd
 from hiresnn.audit import AuditConfig, InstrumentedModel
-from hiresnn.audit.screening import (
-    DIRECTIONS,
+from hiresnn.audit.build_card import questions, report, significantly_more
+from hiresnn.audit.presets import DIRECTIONS
+from hiresnn.audit.sweep import (
     LAST,
     RISE,
     instability,
-    questions,
-    report,
     rising,
     screen_rule,
     screening_bound,
     select_rules,
-    significantly_more,
     trace_pgd,
 )
 from hiresnn.eps import parse_bound as bound

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from hiresnn.audit.card import Card
     from hiresnn.audit.presets import CURVE, PRESETS, AuditConfig, Preset
     from hiresnn.audit.run import run_audit, verify
-    from hiresnn.audit.screening import Record
-    from hiresnn.audit.sweep import AuditResult, audit
+    from hiresnn.audit.sweep import AuditResult, Record, audit
     from hiresnn.eps import Bound, parse_bound
 
 __all__ = ["CURVE", "PRESETS", "About", "AuditConfig", "AuditResult", "Bound", "Card", "InstrumentedModel", "Preset"]

@@ -1,4 +1,4 @@
-"""The card of an audit: counts with their intervals, a few pictures, and the conclusion of docs/audit.md."""
+"""The card of an audit: counts with their intervals, a few pictures, and the verdicts of docs/audit.md."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from hiresnn.audit import card as parts
 from hiresnn.audit.behaviour import OWN, InstrumentedModel, outcome, seed_of
 from hiresnn.audit.card import share
 from hiresnn.audit.presets import PROTOCOL
-from hiresnn.audit.screening import report
-from hiresnn.audit.sweep import AuditResult
+from hiresnn.audit.sweep import WIDER, AuditResult, Broken, Record
+from hiresnn.eps import Bound
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.neurons import LIF, RULES
@@ -36,7 +36,11 @@ WITHOUT_GRADIENT = "attacks without gradients broke {} of {} that all gradient a
 NO_GRADIENT = "no gradient rule has a gradient on {} of {} screened images"
 GAP, GAP_IMAGES = 1.0, 5
 """Percentage points and images from which PGD counts as an overestimate; five against none pass the sign test."""
-SOME = 0.05  # share of the images from which attacks count as failed
+SOME = 0.05  # share of the images from which an effect counts in a question, or attacks count as failed
+MANY = 0.10  # share of the images from which an indicator counts
+FAR = 0.25  # share of the images that another rule must break beyond the own rule for the own rule to count as masked
+UNSTABLE = 0.5  # mean relative change of the loss from which its surface counts as jagged
+FEWEST = 20  # screened images below which nothing can be concluded
 HALF = 0.5  # share of the screened images without any gradient from which gradient attacks count as failed
 UNFINISHED = 0.01  # share of the images that the last attack may still break for the search to count as finished
 WIDE = 8.0  # width in percentage points from which an interval asks for more images
@@ -364,3 +368,95 @@ def conclude(
         step = "Publish card.json and adversarial.npz with the number, so that others can check it."
     reasons = reasons or ["no attack and no check found a reason to doubt the paper's PGD"]
     return parts.Conclusion(verdict=verdict, headline=headline, reasons=reasons, next_step=step, own=own.verdict)
+
+
+def broken_by(screening: Record) -> Broken:
+    """Which images PGD broke on either loss."""
+    return screening["entropy"] | screening["margin"]
+
+
+def _only(one: Broken, other: Broken) -> tuple[int, int]:
+    return int((one & ~other).sum()), int((other & ~one).sum())
+
+
+def questions(screening: Record, without_gradient: Mapping[str, Broken], bound: Bound) -> list[parts.Question]:
+    """The five questions of Athalye et al. 2018 for one rule, screened at `bound`."""
+    pgd, count = broken_by(screening), len(screening["fgsm"])
+    single = _only(screening["fgsm"], pgd)
+    boxes = {name: _only(broken, pgd) for name, broken in without_gradient.items()}
+    best = max(boxes, key=lambda name: boxes[name][0] - boxes[name][1], default="")
+    black = boxes.get(best, (0, 0))
+    without = "no attack without gradients was run"
+    black_box = f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images" if boxes else without
+    here, there = int(screening["margin"].sum()), int(screening["wider"].sum())
+    left = int((~screening["unbounded"]).sum())
+    bounded = bound.radius < 1
+    fails = bounded and here < (1 - SOME) * count and there < here + SOME * count
+    wider = f"{WIDER} times {bound.label}" if bounded else "any bound, which is no larger"
+    larger = f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}"
+    noise = [broken for name, broken in without_gradient.items() if name.startswith("noise")]
+    lucky = _only(np.logical_or.reduce(noise), pgd)[0] if noise else 0
+    one_step = f"only one step breaks {single[0]}, only PGD {single[1]} of {count} images"
+    unbounded = f"{left} of {count} images stand without a bound"
+    random = f"noise breaks {lucky} of {count} images that PGD leaves"
+    answers = [
+        ("Is one step better than iterating?", significantly_more(*single), one_step),
+        ("Is a black box better than the white box?", significantly_more(*black), black_box),
+        ("Does a larger bound fail to help?", fails, larger),
+        ("Does the unbounded attack stay below 100 %?", left > SOME * count, unbounded),
+        ("Does random sampling find what gradients do not?", lucky > max(SOME * count, 1), random),
+    ]
+    return [parts.Question(name=name, yes=yes, evidence=evidence) for name, yes, evidence in answers]
+
+
+def report(
+    rule: str, screened: Mapping[str, Record], without_gradient: Mapping[str, Broken], bound: Bound
+) -> parts.RuleReport:
+    """Indicators, questions and verdict of one of the `screened` rules."""
+    screening = screened[rule]
+    asked, pgd = questions(screening, without_gradient, bound), broken_by(screening)
+    shares = {name: float(screening[name].mean()) for name in ("zero", "zero_pixels", "silent", "rising")}
+    percent = {name: f"{100 * share:.0f} %" for name, share in shares.items()}
+    unstable = float(screening["unstable"].mean())
+    masked = [f"{question.name} Yes: {question.evidence}" for question in asked if question.yes]
+    if shares["zero"] > MANY:
+        masked.append(f"{percent['zero']} of the images have a gradient of exactly zero")
+    best, best_pgd = max(((name, broken_by(other)) for name, other in screened.items()), key=lambda pair: pair[1].sum())
+    comparison = f"the rule {best} breaks {best_pgd.sum()} of {len(pgd)} images, this rule {pgd.sum()}"
+    more, fewer = _only(best_pgd, pgd)
+    advantage = (more - fewer) / len(pgd) if significantly_more(more, fewer) else 0.0
+    if advantage >= FAR and rule == OWN:  # for an attacker's rule it only means that the rule is weak
+        masked.append(comparison)
+    signs = {
+        comparison: advantage >= MANY and comparison not in masked,
+        f"{percent['zero_pixels']} of the pixels have a gradient of exactly zero": shares["zero_pixels"] > MANY,
+        f"PGD passes a success that its last iterate misses on {percent['silent']} of images": shares["silent"] > MANY,
+        f"the loss was still rising when PGD ended on {percent['rising']} of the images": shares["rising"] > MANY,
+        f"the loss changes by {100 * unstable:.0f} % in random directions": unstable > UNSTABLE,
+        f"only {len(pgd)} images were screened": len(pgd) < FEWEST,
+    }
+    doubts = [reason for reason, holds in signs.items() if holds]
+    verdict: parts.GradientVerdict = "masked gradients likely" if masked else "inconclusive" if doubts else "consistent"
+    return parts.RuleReport(
+        rule=rule,
+        zero_gradients=shares.pop("zero"),
+        unstable=unstable,
+        unbounded=float((~screening["unbounded"]).mean()),
+        questions=asked,
+        verdict=verdict,
+        reasons=masked + doubts,
+        **shares,
+    )
+
+
+def significantly_more(more: int, fewer: int) -> bool:
+    """Whether A breaks more than B beyond chance, where only A breaks `more` images and only B breaks `fewer`.
+
+    The exact one-sided sign test at the 5 % level; five images against none are enough.
+
+    >>> significantly_more(4, 0), significantly_more(5, 0), significantly_more(12, 8)
+    (False, True, False)
+    """
+    from scipy.stats import binomtest  # here, because its import takes longer than most commands
+
+    return more > fewer and bool(binomtest(more, more + fewer, alternative="greater").pvalue < 0.05)

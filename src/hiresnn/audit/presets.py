@@ -11,7 +11,6 @@ from hiresnn.attacks import Attack, AttackSpec, Model, WorstCandidates
 from hiresnn.attacks.catalog import BUILT_IN, attack_info
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.audit.behaviour import OWN, ROUNDING, InstrumentedModel
-from hiresnn.audit.screening import DIRECTIONS
 from hiresnn.eps import CLEAN, Bound, bound_at, parse_bound
 from hiresnn.errors import UsageError, closest
 
@@ -80,6 +79,9 @@ PROTOCOL = ("fgsm", "pgd", "noise:kind=sign,draws=10")
 """Attacks that run alone on every image at every bound: the paper's two with the own gradient, and noise."""
 ADAPTIVE, PUBLISHED = "assg", "assg/start=1"
 """ASSG at its published rate of .425, and with its published start too; they need neurons of hiresnn."""
+
+
+DIRECTIONS = 100  # random directions, in which the stability of the loss is measured (Pintor et al. 2022, I2)
 
 
 class Choice(Enum):

@@ -22,8 +22,7 @@ from hiresnn.audit.behaviour import OWN, InstrumentedModel, weights_of
 from hiresnn.audit.build_card import SPIKES, About, Evidence, build_card, conclude, subject_of
 from hiresnn.audit.card import ANSWERS, BATCH, CONSTANT, FINITE, INPUT, PRECISION, REPEATED, WEIGHTS, Card, Share, share
 from hiresnn.audit.presets import PROTOCOL, AuditConfig
-from hiresnn.audit.screening import Record
-from hiresnn.audit.sweep import AuditResult, Units, audit
+from hiresnn.audit.sweep import AuditResult, Record, Units, audit
 from hiresnn.checks import fingerprint, require_batch
 from hiresnn.data.batches import LabelledImages, labelled
 from hiresnn.eps import parse_bound
@@ -339,9 +338,10 @@ def verify(
     require(((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(1), "have pixels not finite or outside [0, 1]")
     distance = (adversarial - clean).abs().flatten(1).amax(1)
     require(distance.double() <= torch.from_numpy(eps) + ROUNDING, "are further from the clean image than eps")
-    distinct = len(set(index)) == count and all(0 <= position < card.data.images for position in index)
-    if not distinct:
-        problems.append("the positions of the images are not distinct positions among the audited images")
+    positions = [*index, *card.unbroken]
+    distinct = len(set(positions)) == len(positions) and all(0 <= place < card.data.images for place in positions)
+    if not distinct or card.unbroken != sorted(card.unbroken):
+        problems.append("the positions of broken images and of those that stand are not distinct positions of images")
     images, truth = (clean, labels) if data is None else labelled(data, None)
     if data is None:
         unchecked.append("clean accuracy, and that the stored images are those of the data set")
@@ -372,7 +372,7 @@ def verify(
             elif not network.random and sorted({*answers.nonzero()[:, 0].tolist()} - {*index}) != card.unbroken:
                 problems.append("the images that stand are not those that are classified correctly and not broken")
         problems += _subject_faults(card, network)
-    problems += [*_count_faults(card, index, eps), *_conclusion_faults(card, network, data is not None)]
+    problems += [*_count_faults(card, eps), *_conclusion_faults(card, network, data is not None)]
     return Verification(count, tuple(problems), tuple(unchecked), data is not None)
 
 
@@ -387,14 +387,11 @@ def _subject_faults(card: Card, network: InstrumentedModel) -> Iterator[str]:
             yield f"the card says {name} = {stated} of its network, which has {true}"
 
 
-def _count_faults(card: Card, index: list[int], eps: np.ndarray[Any, Any]) -> Iterator[str]:
+def _count_faults(card: Card, eps: np.ndarray[Any, Any]) -> Iterator[str]:
     """Contradictions between the counts of a card, its settings and the archive."""
-    clean, rows, standing = card.clean, {row.label: row for row in card.attacks}, card.unbroken
-    positions = set(standing) - set(index)
-    if standing != sorted(positions) or not positions <= set(range(card.data.images)):
-        yield "the positions of the images that stand are not distinct positions of images that are not broken"
-    if len(standing) != card.curve[-1].worst.count:
-        yield f"{len(standing)} images stand, but the curve ends with {card.curve[-1].worst.count}"
+    clean, rows = card.clean, {row.label: row for row in card.attacks}
+    if len(card.unbroken) != card.curve[-1].worst.count:
+        yield f"{len(card.unbroken)} images stand, but the curve ends with {card.curve[-1].worst.count}"
     curve = AuditConfig(eps=card.setting.headline, bounds=tuple(card.setting.bounds)).curve
     bounds = [bound.label for bound in curve]
     if not bounds == card.setting.bounds == [point.bound for point in card.curve]:

@@ -11,23 +11,35 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
-from hiresnn.attacks import Attack, AttackSpec, check, frozen
+from hiresnn.attacks import LOSSES, Attack, AttackSpec, Model, check, fgsm, frozen, loss_gradient
+from hiresnn.attacks.gate import perturbed, uniform
+from hiresnn.attacks.iterative import fixed_step
+from hiresnn.attacks.losses import margin
 from hiresnn.audit.behaviour import OWN, Cost, InstrumentedModel, seed_of
 from hiresnn.audit.card import Check
-from hiresnn.audit.presets import PRESETS, PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
-from hiresnn.audit.screening import Broken, Record, screen_rule, screening_bound, select_rules
+from hiresnn.audit.presets import DIRECTIONS, PRESETS, PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
 from hiresnn.checks import fingerprint, require_classes
 from hiresnn.eps import Bound
 from hiresnn.errors import UsageError
 from hiresnn.metrics import correct
 from hiresnn.progress import Progress
+
+Record = Mapping[str, "NDArray[Any]"]
+"""Arrays by name: the result of one unit of work, as the cache stores it."""
+Broken = NDArray[np.bool_]
+TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"  # the attack that makes images on a twin
+WIDER = 4  # factor of the larger bound at which an attack must break more
+RISE = 0.05  # share of the total rise above which one in the last steps counts as unfinished (Pintor et al. 2022, I4)
+LAST = 10  # the number of last steps, at most half of all
+RADIUS = 8 / 255  # of the random directions for the stability of the loss
 
 
 class Units(Protocol):
@@ -35,9 +47,6 @@ class Units(Protocol):
 
     def get(self, key: str, /) -> Record | None: ...
     def __setitem__(self, key: str, record: Record, /) -> None: ...
-
-
-TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"  # the attack that makes images on a twin
 
 
 class WorstCase:
@@ -252,3 +261,110 @@ class AuditResult:
 
 def _cost(record: Record) -> Cost:
     return Cost(**{name: record[name].item() for name in vars(Cost())})
+
+
+class PgdTrace(NamedTuple):
+    """Steps of PGD on B images; the first iterate is the image itself."""
+
+    loss: Float[Tensor, "iterate batch"]
+    margin: Float[Tensor, " batch"]  # largest margin loss over the iterates, above 0 if one was misclassified
+    wrong: Bool[Tensor, "iterate batch"]  # whether each iterate is misclassified
+    gradient: Float[Tensor, "batch ..."]  # at the image
+    last: Float[Tensor, "batch ..."]  # the last iterate
+
+
+def trace_pgd(
+    model: Model, images: Tensor, labels: Int64[Tensor, " batch"], *, eps: float, iterations: int, loss: str
+) -> PgdTrace:
+    """Run PGD from the images with steps of eps / 4; no image leaves the batch."""
+    step = fixed_step(eps / 4, eps)
+    adversarial, looks = images, []
+    for iteration in range(iterations + 1):
+        looks.append(look := loss_gradient(model, adversarial, labels, LOSSES[loss]))
+        if iteration < iterations:
+            adversarial = step(images, adversarial, look)
+    margins = torch.stack([margin(look.logits, labels).nan_to_num(torch.inf) for look in looks])
+    wrong = torch.stack([~correct(look.logits, labels) for look in looks])
+    losses = torch.stack([look.loss for look in looks])
+    return PgdTrace(losses, margins.amax(0), wrong, looks[0].gradient, adversarial.detach())
+
+
+def rising(losses: Float[Tensor, "iterate batch"]) -> Bool[Tensor, " batch"]:
+    """Whether the best loss rose by more than `RISE` of its range in the last steps (I4)."""
+    best = losses.cummax(0).values
+    steps = len(best) - 1
+    late = best[-1] - best[steps - min(LAST, steps // 2)]
+    return (late > RISE * (best[-1] - losses.amin(0))) & (late > 0)
+
+
+@torch.no_grad()
+def instability(
+    model: Model, images: Tensor, labels: Int64[Tensor, " batch"], directions: int = DIRECTIONS
+) -> Float[Tensor, " batch"]:
+    """Mean relative change of the cross-entropy over random directions, at most 1 for each (Pintor I2)."""
+    entropy = LOSSES["cross-entropy"]
+    here = entropy(model(images).float(), labels)
+    changes = torch.zeros_like(here)
+    for _ in range(directions):
+        there = entropy(model(perturbed(images, uniform(images, RADIUS, None))).float(), labels)
+        changes += ((there - here).abs() / here.abs().clamp(min=1e-12)).clamp(max=1).nan_to_num(1)
+    return changes / directions
+
+
+def screen_rule(
+    model: InstrumentedModel, rule: str, images: Tensor, labels: Tensor, bound: Bound, iterations: int, directions: int
+) -> Record:
+    """Attack the images under one rule alone.
+
+    Returns one value per image: whether it was broken by one step ("fgsm"), by PGD on the cross-entropy ("entropy"), on
+    the margin loss ("margin"), at `WIDER` times the bound ("wider") and without one ("unbounded"); the largest margin
+    loss over the first two ("reached"); whether the gradient is exactly zero ("zero"), and on which share of the pixels
+    ("zero_pixels"); `instability` ("unstable"); whether an iterate succeeded although the last one fails ("silent",
+    I3); whether nothing succeeded although the loss was still `rising` (I4).
+    """
+    with model.under(rule):
+        single = fgsm(model, images, labels, eps=bound.radius)
+    with torch.no_grad():
+        one_step = ~correct(model(single), labels)
+
+    def run(eps: float, steps: int, loss: str) -> PgdTrace:
+        with model.under(rule):  # a rule with statistics starts each run afresh
+            return trace_pgd(model, images, labels, eps=min(eps, 1.0), iterations=steps, loss=loss)
+
+    entropy, margins = (run(bound.radius, iterations, loss) for loss in ("cross-entropy", "margin"))
+    broken, zero = entropy.wrong.any(0), entropy.gradient.flatten(1) == 0
+    arrays = {
+        "fgsm": one_step,
+        "entropy": broken,
+        "margin": margins.wrong.any(0),
+        # Margins of different rules are compared, so all are in units of the network's logits.
+        "reached": torch.maximum(entropy.margin, margins.margin) * (1.0 if rule == OWN else model.scale),
+        "wider": run(WIDER * bound.radius, iterations, "margin").wrong.any(0),
+        "unbounded": run(1.0, iterations // 2, "margin").wrong.any(0),
+        "zero": zero.all(1),
+        "zero_pixels": zero.float().mean(1),
+        "unstable": instability(model, entropy.last, labels, directions),
+        "silent": broken & ~entropy.wrong[-1],
+        "rising": ~broken & rising(entropy.loss),
+    }
+    return {name: values.cpu().numpy() for name, values in arrays.items()}
+
+
+def select_rules(screened: Mapping[str, Record], most: int | None) -> tuple[list[str], list[str]]:
+    """(selected, dropped): rules by the number of images on which they reach the largest margin.
+
+    On a tie the first rule wins, so a rule that acts like the network's own is not selected beside it. At most `most`
+    rules that win an image are selected; with None all, also those that win none.
+    """
+    winners = np.stack([screening["reached"] for screening in screened.values()]).argmax(0)
+    wins = {rule: int((winners == row).sum()) for row, rule in enumerate(screened)}
+    names = sorted(wins, key=lambda rule: -wins[rule])
+    winning = sum(1 for count in wins.values() if count) or 1
+    count = len(names) if most is None else min(winning, most)
+    return names[:count], names[count:]
+
+
+def screening_bound(bounds: Sequence[Bound], standing: Mapping[Bound, int], sample: int, headline: Bound) -> Bound:
+    """The bound up to the headline where PGD leaves closest to half of the sample, on a tie (masking) the largest."""
+    candidates = [bound for bound in bounds if 0 < bound.eps <= headline.eps]
+    return min(candidates, key=lambda bound: (abs(2 * standing[bound] - sample), -bound.eps))
