@@ -257,7 +257,7 @@ class Evidence:
 
     gradient_left: int  # image-bound pairs that all gradient attacks left standing, over all bounds
     without_gradient: int  # how many of those pairs attacks without gradients broke
-    unbroken: int | None  # correct images that stand without any bound; None if the audit did not attack without one
+    unbroken: int  # correct images that stand without any bound; 0 if the audit did not attack without one
     correct: int  # correctly classified images
     found_by: tuple[str, int] = ("", 0)  # the attack that broke most images that PGD left at the headline
     last: tuple[str, int] = ("", 0)  # the last gradient attack of the search, and how many images it broke first
@@ -275,7 +275,7 @@ class Evidence:
         return cls(
             gradient_left=gradient_left,
             without_gradient=gradient_left - sum(worst.count(bound) for bound in worst.bounds[1:]),
-            unbroken=worst.count(worst.bounds[-1]) if math.isinf(worst.bounds[-1].eps) else None,
+            unbroken=worst.count(worst.bounds[-1]) if math.isinf(worst.bounds[-1].eps) else 0,
             correct=worst.count(worst.bounds[0]),
             found_by=next(iter(by.most_common(1)), ("", 0)),
             without=(int(zero.sum()), len(zero)),
@@ -288,15 +288,14 @@ class Evidence:
         """What a card holds of it: its counts, and the two failures that only its reasons tell."""
 
         def numbers(text: str) -> tuple[int, int]:
-            pattern = re.escape(text).replace(r"\{\}", r"(\d+)")
-            matches = [re.search(pattern, reason) for reason in card.conclusion.reasons]
-            return next(((int(match[1]), int(match[2])) for match in matches if match), (0, 0))
+            match = re.search(re.escape(text).replace(r"\{\}", r"(\d+)"), "\n".join(card.conclusion.reasons))
+            return (int(match[1]), int(match[2])) if match else (0, 0)
 
         broken, left = numbers(WITHOUT_GRADIENT)
         return cls(
             gradient_left=left,
             without_gradient=broken,
-            unbroken=card.curve[-1].worst.count if card.curve[-1].eps is None else None,
+            unbroken=card.curve[-1].worst.count if card.curve[-1].eps is None else 0,
             correct=card.clean.count,
             without=numbers(NO_GRADIENT),
         )
@@ -317,7 +316,7 @@ def conclude(
     failures = []
     if evidence.without_gradient > max(SOME * evidence.gradient_left, 1):
         failures.append(WITHOUT_GRADIENT.format(evidence.without_gradient, evidence.gradient_left))
-    if evidence.unbroken is not None and evidence.unbroken > SOME * evidence.correct:
+    if evidence.unbroken > SOME * evidence.correct:
         failures.append(f"{evidence.unbroken} of {evidence.correct} correct images stand without any bound")
     if blind:
         failures.append(NO_GRADIENT.format(*evidence.without))
