@@ -335,9 +335,9 @@ def verify(
     if card.subject.fingerprint != weights_of(model):
         problems.append("the network's weights are not those that the card names")
     # Comparisons with NaN are false.
-    require(((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(1), "have pixels not finite or outside [0, 1]")
-    distance = (adversarial - clean).abs().flatten(1).amax(1)
-    require(distance.double() <= torch.from_numpy(eps) + ROUNDING, "are further from the clean image than eps")
+    require(((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(1), "have pixels outside [0, 1] or not finite")
+    near = (adversarial - clean).abs().double() <= torch.from_numpy(eps).view(-1, 1, 1, 1) + ROUNDING
+    require(near.flatten(1).all(1), "are further from the clean image than eps")
     positions = [*index, *card.unbroken]
     distinct = len(set(positions)) == len(positions) and all(0 <= place < card.data.images for place in positions)
     if not distinct or card.unbroken != sorted(card.unbroken):
