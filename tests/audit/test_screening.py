@@ -11,16 +11,7 @@ from hiresnn.attacks import fgsm, pgd
 from hiresnn.audit import AuditConfig, InstrumentedModel
 from hiresnn.audit.build_card import questions, report, significantly_more
 from hiresnn.audit.presets import DIRECTIONS
-from hiresnn.audit.sweep import (
-    LAST,
-    RISE,
-    instability,
-    rising,
-    screen_rule,
-    screening_bound,
-    select_rules,
-    trace_pgd,
-)
+from hiresnn.audit.sweep import LAST, RISE, instability, rising, screen_rule, screening_bound, select_rules, trace_pgd
 from hiresnn.eps import parse_bound as bound
 
 
