@@ -1,23 +1,38 @@
-"""Tables 1, 2, 3 and 5, HIRE-SNN against the rate-coded SNN, accuracy at every bound, Fig. 1c and 9, thresholds."""
+"""Tables 1 to 5, HIRE-SNN against the rate-coded SNN, accuracy at every bound, Fig. 1c and 9, thresholds."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import product
+from itertools import accumulate, product
 
 from matplotlib.figure import Figure
 
 from hiresnn.eps import parse_eps
 from reproduction import figures, paper
-from reproduction.page import Claim, Page, Row, Table, tabulate
-from reproduction.pages_activity import layers_of, total
-from reproduction.paper import ATTACKS, BOXES, CLAIMS, HEADLINE, LABELS, VGG5, VGG11, Run, Scale, network_label, text
+from reproduction.page import Claim, Page, Row, Table, tabulate, verdict
+from reproduction.pages_spikes import layers_of, total
+from reproduction.paper import (
+    ATTACKS,
+    BOXES,
+    CLAIMS,
+    HEADLINE,
+    LABELS,
+    TWINS,
+    VGG5,
+    VGG11,
+    Run,
+    Scale,
+    network_label,
+    section,
+    text,
+)
 from reproduction.results import (
     FROZEN,
     Accuracy,
     Gain,
     Results,
     above,
+    accuracy,
     at_most,
     comparison_notes,
     each_attack,
@@ -353,3 +368,90 @@ def draw_bars(bars: Mapping[str, Mapping[Group, Accuracy]], panels: Mapping[str,
         figures.label(axes, x="", y="accuracy (%)", title=title, panel=number if len(panels) > 1 else 0)
     figures.outside(drawing, columns=5)
     return drawing
+
+
+# Table 4: five checks for obfuscated gradients, each decided by numbers, in two ways: by accuracies, as sec. 5.3 of
+# the paper argues, with one rule per check; and image by image, with the questions of `hiresnn audit` (Athalye et al.
+# 2018), where a yes means that the check fails.
+
+SLACK = 1.0  # percentage points within which two accuracies count as equal in checks (iii) and (iv)
+BUDGET = (50, 20, 200, 100)
+"""Largest number of images, PGD iterations, queries of Square, draws of noise, for the checks image by image."""
+CHECKS: dict[str, str] = section("table4.checks")  # name of a check in claims.toml -> what a network must not show
+RULES = tuple(rule.format(slack=SLACK) for rule in section("table4.rules").values())
+"""By accuracies, in the order of CHECKS."""
+
+Left = Mapping[tuple[str | None, str], float]
+"""Attack and box, as in `_attacks` -> the accuracy that is left, in percent."""
+Result = tuple[bool, str]  # whether one check passed, and the numbers that decided
+
+
+def passed_checks(left: Left, scale: Scale) -> list[Result]:
+    """The five checks by accuracies, in the order of CHECKS, each by its rule in RULES."""
+    white = {attack: percent for (attack, box), percent in left.items() if box == "white"}
+    fgsm, pgd, unbounded, random = white["fgsm"], white["pgd"], white["pgd:eps=1"], white[_noise(scale)]
+    by_twins = []
+    for attack in ATTACKS:
+        twins = ", ".join(f"{left[attack, twin]:.1f} % made on the {twin} twin" for twin in TWINS)
+        by_twins.append(f"{LABELS[attack]} leaves {white[attack]:.1f} % made on itself, {twins}")
+    no_twin_better = all(left[attack, twin] >= white[attack] for attack, twin in product(ATTACKS, TWINS))
+    percent = {"0": white[None], **{bound: white[f"pgd:eps={bound}"] for bound in scale.eps}}
+    clean, *attacked = percent.values()
+    lowest = accumulate(percent.values(), min)
+    rose = any(after > least + SLACK for least, after in zip(lowest, attacked, strict=False))
+    by_bound = ", ".join(f"{value:.1f} % at {bound}" for bound, value in percent.items())
+    return [
+        (pgd < fgsm, f"FGSM leaves {fgsm:.1f} %, PGD {pgd:.1f} %"),
+        (no_twin_better, "; ".join(by_twins)),
+        (not rose and attacked[-1] < clean, f"PGD leaves {by_bound}"),
+        (unbounded <= SLACK, f"PGD without a bound leaves {unbounded:.1f} %"),
+        (random > pgd, f"random draws leave {random:.1f} %, PGD {pgd:.1f} %"),
+    ]
+
+
+def table4(results: Results) -> Page:
+    """A row for each network and check; with several seeds a check passes if it passes for each of them."""
+    scale, networks = results.scale, results.scale.some(CLAIMS["table2"])
+    attacks = _attacks(scale)
+    measured = [accuracy(network, "hire", *attack) for network in networks for attack in attacks]
+    by_image = [Measurement("gradient-checks", network, "hire", grid=BUDGET) for network in networks]
+    values = results.all(*measured, *by_image)
+    rows: list[Row] = []
+    claims: list[Claim] = []
+    for place, network in enumerate(networks):
+        left = zip(*values[place * len(attacks) : (place + 1) * len(attacks)], strict=True)
+        answers = values[len(measured) + place]
+        ways = {
+            "by accuracies": [passed_checks(dict(zip(attacks, seed, strict=True)), scale) for seed in left],
+            "image by image": [[(not check["yes"], check["evidence"]) for check in seed] for seed in answers],
+        }
+        for number, (key, check) in enumerate(CHECKS.items()):
+            rows.append({**labels(network), "check": check, "paper": str(CLAIMS["table4"][key])})
+            for (way, seeds), evidence in zip(ways.items(), ("evidence", "evidence, images"), strict=True):
+                failed = [seed for seed, checks in enumerate(seeds) if not checks[number][0]]
+                shown = failed[0] if failed else 0  # the first seed that fails, or otherwise the first
+                some = "fail" if len(seeds) == 1 else f"fail in {len(failed)} of {len(seeds)} seeds"
+                rows[-1] |= {way: some if failed else "pass", evidence: f"seed {shown}: {seeds[shown][number][1]}"}
+        for way, seeds in ways.items():
+            names = [check.split()[0] for check in CHECKS.values()]
+            failing = [name for number, name in enumerate(names) if not all(seed[number][0] for seed in seeds)]
+            numbers = f"fails {', '.join(failing)}" if failing else f"passes all five with {len(seeds)} seed(s)"
+            of = f"{network_label(network)}, {way}"
+            claims.append(Claim(text("table4.claim"), verdict(not failing), numbers, of, "sec. 5.3"))
+    notes = [
+        f"By accuracies: {'; '.join(RULES)}.",
+        text("table4.by_image", images=BUDGET[0], steps=BUDGET[1], queries=BUDGET[2], draws=BUDGET[3]),
+        text("table4.sampling"),
+    ]
+    tables = [tabulate(text("table4.caption"), rows)]
+    return results.page(networks, tables, notes, lacking=CLAIMS["table2"], claims=claims)
+
+
+def _attacks(scale: Scale) -> list[tuple[str | None, str]]:
+    """Attack and box of everything that `passed_checks` reads: both twins at every scale, as image by image."""
+    white = [None, *ATTACKS, *(f"pgd:eps={bound}" for bound in scale.eps), "pgd:eps=1", _noise(scale)]
+    return [*((attack, "white") for attack in white), *((attack, box) for box in TWINS for attack in ATTACKS)]
+
+
+def _noise(scale: Scale) -> str:
+    return f"noise:kind=uniform,draws={scale.random_draws}"

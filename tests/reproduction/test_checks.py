@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from reproduction.measure import answers
-from reproduction.pages_checks import CHECKS, RULES, judge
+from reproduction.pages_accuracy import CHECKS, RULES, passed_checks
 from reproduction.paper import CLAIMS
 
 from .conftest import TWO_SEEDS
@@ -21,7 +21,9 @@ HEALTHY |= {("pgd:eps=1", "white"): 0.0, NOISE: 75.0}
 
 
 def failing(changes):
-    return [key for key, (passed, _) in zip(CHECKS, judge({**HEALTHY, **changes}, SCALE), strict=True) if not passed]
+    return [
+        key for key, (passed, _) in zip(CHECKS, passed_checks({**HEALTHY, **changes}, SCALE), strict=True) if not passed
+    ]
 
 
 def test_a_healthy_network_passes_all_five():

@@ -7,7 +7,7 @@ import pytest
 
 from hiresnn.analysis import EnergyReport, LayerOperations
 from reproduction.artefacts import needs
-from reproduction.pages_energy import AS_PRINTED, EVERY, PRINTED, totals
+from reproduction.pages_cost import AS_PRINTED, EVERY, PRINTED, totals
 from reproduction.paper import VGG11
 from reproduction.results import Results
 from reproduction.study import StoredValue

@@ -1,21 +1,34 @@
-"""Figures 1a, 1b, 3 and 10a: input codings, spikes of each layer (Definition 1), and the timesteps that are needed."""
+"""Figures 1a, 1b, 3, 5 and 10a: codings, spikes of each layer and their distances (Definitions 1, 2), steps needed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from reproduction import figures
 from reproduction.page import OPEN, UNCLEAR, Cell, Claim, Page, Table, beside_paper, verdict
-from reproduction.paper import CLAIMS, VGG11, VGGS, Run, network_label, network_labels, text
+from reproduction.paper import (
+    CLAIMS,
+    DIGITS,
+    VGG5,
+    VGG11,
+    VGGS,
+    Run,
+    images_label,
+    network_label,
+    network_labels,
+    seeds_label,
+    text,
+)
 from reproduction.results import Results, compared
 from reproduction.statistics import SeedStat
 from reproduction.study import Measurement
 
 CODINGS = {"direct": "traditional", "rate": "rate"}  # input coding -> the method that trains such a network
+OBSERVATION_1, OBSERVATION_3 = "sec. 3.1, Observation 1", "sec. 3.1, Observation 3"  # where the paper claims
 EARLY = 2  # number of spiking layers that count as the initial convolutions
 GRID = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200)
 """Timesteps after which networks are stopped in Fig. 10a."""
@@ -126,11 +139,11 @@ def fig1b(results: Results) -> Page:
         figures.outside(drawing, columns=3)
         return drawing
 
-    notes = [*results.scale.setting_notes((VGG11,), rated=True), text("fig1b.source"), _pool_note(layers)]
+    notes, images = [text("fig1b.source"), _pool_note(layers)], results.scale.analysed_label([VGG11])
     columns += beside_paper("SA, direct", "SA, rate-coded")
     table = Table(text("fig1b.caption", network=network_label(VGG11)), columns, rows)
-    claim = replace(_lower_sa(VGG11, layers), source="")  # Fig. 3 judges it
-    return Page([table], figure, notes, (VGG11,), [claim], results.scale.analysed_label([VGG11]))
+    claims = [replace(_lower_sa(VGG11, layers), source="")]  # Fig. 3 judges it
+    return results.page([VGG11], [table], notes, rated=True, claims=claims, figure=figure, images=images)
 
 
 def fig3(results: Results) -> Page:
@@ -156,14 +169,11 @@ def fig3(results: Results) -> Page:
         figures.outside(drawing, columns=2)
         return drawing
 
-    notes = [*results.scale.setting_notes(networks, rated=True), text("not_printed")]
-    notes += dict.fromkeys(map(_pool_note, both.values()))
+    notes = [text("not_printed"), *dict.fromkeys(map(_pool_note, both.values()))]
+    images = results.scale.analysed_label(networks)
     claims = [one for network, layers in both.items() for one in (_lower_sa(network, layers), *_tasa(network, layers))]
     table = Table(text("fig3.caption"), [*columns, "SA, rate-coded"], rows)
-    return Page([table], figure, notes, networks, claims, results.scale.analysed_label(networks))
-
-
-OBSERVATION = "sec. 3.1, Observation 1"
+    return results.page(networks, [table], notes, rated=True, claims=claims, figure=figure, images=images)
 
 
 def _lower_sa(network: str, layers: Codings) -> Claim:
@@ -172,7 +182,7 @@ def _lower_sa(network: str, layers: Codings) -> Claim:
     holds = direct.mean < rate.mean if direct.minus(rate).known else None
     numbers = f"SA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded, all layers together"
     numbers = _with_seeds(numbers, direct, rate)
-    return Claim(text("fig3.lower"), verdict(holds), numbers, network_label(network), OBSERVATION)
+    return Claim(text("fig3.lower"), verdict(holds), numbers, network_label(network), OBSERVATION_1)
 
 
 def _tasa(network: str, layers: Codings) -> list[Claim]:
@@ -192,7 +202,7 @@ def _tasa(network: str, layers: Codings) -> list[Claim]:
         result = UNCLEAR if low <= 0 <= high else verdict(low > 0)
         result = result if direct.minus(rate).known else OPEN
         numbers = _with_seeds(f"mean TASA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded", direct, rate)
-        claims.append(Claim(text("fig3.higher"), result, numbers, f"{network_label(network)}, {words}", OBSERVATION))
+        claims.append(Claim(text("fig3.higher"), result, numbers, f"{network_label(network)}, {words}", OBSERVATION_1))
     return claims
 
 
@@ -250,8 +260,8 @@ def fig10a(results: Results) -> Page:
     grid = sorted({steps for both in curves.values() for curve in both.values() for steps in curve})
     columns = ["model", "data set", "T", "rate-coded", *beside_paper("direct-coded"), "rate over direct"]
     table = Table(text("fig10a.caption", within=WITHIN, grid=", ".join(map(str, grid))), columns, rows)
-    notes = [*scale.setting_notes(networks, rated=True), text("fig10a.trained")]
-    return Page([table], partial(_draw_fig10a, curves), notes, networks, claims, scale.analysed_label(networks))
+    notes, images, draw = [text("fig10a.trained")], scale.analysed_label(networks), partial(_draw_fig10a, curves)
+    return results.page(networks, [table], notes, rated=True, claims=claims, figure=draw, images=images)
 
 
 def _fewer_steps(network: str, curves: dict[str, TimeCurve], limit: float) -> Claim:
@@ -311,3 +321,133 @@ def _draw_fig10a(curves: dict[str, dict[str, TimeCurve]]) -> Figure:
         figures.label(axes, x="timesteps shown", y="clean accuracy (%)", title=network_label(network), panel=number)
     figures.outside(drawing, columns=3)
     return drawing
+
+
+# Fig. 5: distances behind a LIF layer over its leak, and behind each layer
+
+LEAKS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+STEPS = ("0.01", "0.02", "8/255")
+"""Step sizes of Fig. 5a: the paper's alpha, twice that, and the whole bound in one step."""
+SIDES = {"right": "M1, right on the perturbed image", "wrong": "M2, wrong on the perturbed image"}
+
+
+def fig5a(results: Results) -> Page:
+    """Distance behind the layer over the distance of the images, for two random digits and for all."""
+    scale, setting = results.scale, CLAIMS["fig5a"]
+    scale.some([DIGITS])
+    # one PGD step of size alpha from the image is FGSM with that bound
+    behind = [Measurement("leak-distances", DIGITS, "ann", attack=f"fgsm:eps={step}", grid=LEAKS) for step in STEPS]
+    measured = dict(zip(STEPS, results.all(*behind), strict=True))
+    ratios = {
+        which: {
+            step: [SeedStat.of(seed[which][at] / seed[image] for seed in seeds) for at in range(len(LEAKS))]
+            for step, seeds in measured.items()
+        }
+        for which, image in (("few", "image"), ("all", "images"))
+    }
+    titles = {"few": f"{setting['images']} random digits", "all": f"{measured[STEPS[0]][0]['of']} digits"}
+    columns = ["leak", *(f"step {step}, {titles[which]}" for which in ratios for step in STEPS)]
+    rows: list[list[Cell]] = [
+        [f"{leak:g}", *(ratios[which][step][at] for which in ratios for step in STEPS)] for at, leak in enumerate(LEAKS)
+    ]
+    pixels: list[list[Cell]] = [
+        [step, *(SeedStat.of(seed[image] for seed in seeds) for image in ("image", "images"))]
+        for step, seeds in measured.items()
+    ]
+    tables = [
+        Table(text("fig5a.caption"), columns, rows),
+        Table(text("fig5a.images"), ["step", *titles.values()], pixels),
+    ]
+
+    def figure() -> Figure:
+        drawing, panels = figures.figure(1, 2, height=2.6)
+        for number, (axes, which) in enumerate(zip(panels, ratios, strict=True), start=1):
+            for step, style in zip(STEPS, ("clean", "fgsm", "pgd"), strict=True):
+                figures.line(axes, LEAKS, ratios[which][step], figures.STYLES[style].named(f"step {step}"))
+            figures.level(axes, 1.0, figures.STYLES["clean"].named("distance of the images"))
+            axes.set_ylim(bottom=0)
+            y = "distance behind the layer\nover that of the images" if number == 1 else ""
+            figures.label(axes, x="leak λ of the LIF layer", y=y, title=titles[which], panel=number)
+        figures.outside(drawing, columns=4)
+        return drawing
+
+    recipe, source = scale.recipe(Run(DIGITS, "ann")), scale.source(DIGITS).rpartition("/")[2]
+    model = {"model": recipe.model.label, "width": recipe.model.width, "epochs": recipe.ann.epochs}
+    notes = [
+        text("fig5a.digits", source=source, timesteps=setting["timesteps"], threshold=setting["threshold"]),
+        text("fig5a.attack", seeds=seeds_label(scale.seeds_of(DIGITS)).capitalize(), **model),
+        text("not_printed"),
+    ]
+    claims = [_certain_range(ratios["all"][step], step) for step in STEPS]
+    return Page(tables, figure, notes, (DIGITS,), claims, images_label(scale.analysed))
+
+
+def _certain_range(ratios: Sequence[SeedStat], step: str) -> Claim:
+    """The claim for one step size: closer than the images at some leaks, but not at all."""
+    below = [f"{leak:g}" for leak, ratio in zip(LEAKS, ratios, strict=True) if ratio.mean < 1]
+    ratio, leak = min((ratio.mean, leak) for leak, ratio in zip(LEAKS, ratios, strict=True))
+    numbers = text(
+        "fig5a.found", below=len(below), leaks=len(LEAKS), which=", ".join(below) or "none", lowest=leak, ratio=ratio
+    )
+    return Claim(text("fig5a.claim"), verdict(0 < len(below) < len(LEAKS)), numbers, f"step {step}", OBSERVATION_3)
+
+
+def fig5b(results: Results) -> Page:
+    """Spike distance of every layer on one image, and its mean over all images that divide the two networks."""
+    results.scale.some([VGG5])
+    # two networks, and a third on which PGD makes the images
+    between = Measurement("spike-distances", VGG5, "traditional", 0, "pgd", grid=(0, 1, 2))
+    ((distances,),) = results.all(between)
+    layers = distances.get("layers", [])
+    one, every = ([distances[side][which] for side in SIDES if layers] for which in ("one", "all"))
+    means = [list(map(SeedStat.of, zip(*images, strict=True))) for images in every]  # over images, of each layer
+    rows: list[list[Cell]] = []
+    if layers:
+        pixels, all_pixels = distances["image"]
+        mean = SeedStat.of(pixel for (pixel,) in all_pixels)
+        rows = [["image", "", pixels, pixels, mean, mean]]
+        rows += [
+            [layer, f"{neurons}", *cells]
+            for layer, neurons, *cells in zip(layers, distances["neurons"], *one, *means, strict=True)
+        ]
+    columns = ["layer", "neurons", "M1, one image", "M2, one image"]
+    columns += ["right network, all images", "wrong network, all images"]
+    first, second, maker = map(int, between.grid)
+    some = text("fig5b.images", count=distances["images"], of=distances["of"])
+    notes = [
+        text("fig5b.networks", one=first, other=second, maker=maker),
+        some + (f"; {text('fig5b.one')}" if layers else "."),
+        text("not_printed"),
+    ]
+
+    def figure() -> Figure:
+        drawing, panels = figures.figure(1, 2, height=2.5)
+        styles = [figures.STYLES[key].named(name) for key, name in zip(("direct", "hire"), SIDES.values(), strict=True)]
+        titles = {"one image": [[SeedStat.of([value]) for value in side] for side in one]}
+        titles[f"mean of {distances['images']} images"] = means
+        for number, (axes, (title, values)) in enumerate(zip(panels, titles.items(), strict=True), start=1):
+            if layers:
+                figures.bars(axes, layers, list(zip(styles, values, strict=True)), digits=1)
+                axes.margins(y=0.12)
+            figures.label(axes, x="layer", y="spike PD ($L_2$ of spikes / T)", title=title, panel=number)
+        if layers:
+            figures.outside(drawing, columns=2)
+        return drawing
+
+    table = Table(text("fig5b.caption", network=network_label(VGG5)), columns, rows)
+    claims = [_rises(layers, distances[side], of) for side, of in SIDES.items() if layers]
+    about = f"{distances['images']} of {distances['of']} test images"
+    return results.page([VGG5], [table], notes, claims=claims, figure=figure, images=about)
+
+
+def _rises(layers: Sequence[str], distances: Any, side: str) -> Claim:
+    """The claim by the distances of Definition 2: it agrees if it is true of at least half of the images."""
+
+    def rising(values: Sequence[float]) -> list[str]:
+        return [name for name, (before, after) in zip(layers[1:], pairwise(values), strict=True) if after > before]
+
+    rises, images = rising(distances["one"]), len(distances["all"])
+    some = sum(bool(rising(values)) for values in distances["all"])
+    numbers = text("fig5b.found", layers=", ".join(rises) or "no layer", some=some, images=images)
+    result = UNCLEAR if 0 < 2 * some < images else verdict(some > 0)
+    return Claim(text("fig5b.claim"), result, numbers, side, OBSERVATION_3)
