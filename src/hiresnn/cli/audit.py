@@ -36,33 +36,28 @@ def audit(
 ) -> None:
     """Run the full attack suite and report worst-case robust accuracy.
 
-    An image counts as broken at the smallest bound at which any attack, gradient rule, loss or restart breaks it. For
-    comparison the audit also runs the PGD of the recipe (by default the paper's seven steps) with the network's own
-    surrogate gradient. It prints the number to report, the reasons and the next command, and writes card.json
-    (docs/audit.md), report.html and adversarial.npz. The same command continues an interrupted audit.
+    An image counts as broken at the smallest bound at which any attack, gradient rule, loss or restart breaks it. The
+    audit compares this with the PGD of the recipe (by default the paper's). It prints the number to report and why, and
+    writes card.json (docs/audit.md), report.html and adversarial.npz. The same command continues an interrupted audit.
 
     - hiresnn audit runs/mine --preset standard --twin runs/mine-seed1 --as int8
     - hiresnn audit examples/snntorch_digits.py:network --data digits
     - hiresnn audit --verify runs/mine/audit/card.json
 
     Options:
-        target: A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, a function without arguments
-            that returns a network from images [B, C, H, W] in [0, 1] to logits [B, K]. This executes that file: use
-            only files that you trust.
-        preset: quick: 200 images, screens 6 gradient rules. standard: 1,000 images, screens 20 and attacks with the
-            best six, more steps and restarts. thorough: all rules, the most steps and restarts; takes hours. A larger
-            preset continues a smaller one.
+        target: A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which returns a network from
+            images [B, C, H, W] in [0, 1] to logits [B, K]. This executes that file: use only files that you trust.
+        preset: quick: 200 images, screens 6 gradient rules. standard: 1,000 images, screens 20, attacks with the best
+            six. thorough: all rules, the most steps; takes hours. A larger preset continues a smaller one.
         source: Data set, as for hiresnn train; default: that of the run. Other targets need it.
         images: Number of test images, balanced over classes; default: the preset's.
         eps: Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255.
-        bounds: Bounds of the table, separated by commas; inf means no bound. Default of quick: a quarter of --eps, half
-            of it, --eps and inf; of the others: 0.5/255,1/255,2/255,4/255,8/255,16/255,64/255,inf.
-        attacks: An additional attack at every bound, without eps, for example autoattack, mine.py:my_attack or
-            'apgd(loss=dlr, rule=arctan(alpha=4))'. A step holds at the headline bound and scales with the bound. May be
-            repeated.
+        bounds: Bounds of the table, separated by commas; inf means no bound; default: the preset's.
+        attacks: An additional attack at every bound, without eps, such as mine.py:my_attack or 'apgd(loss=dlr,
+            rule=arctan(alpha=4))'. A step is that at --eps and scales with the bound. May be repeated.
         twins: Another network, written like TARGET, whose adversarial images are tried on TARGET. May be repeated.
-        views: Audit the network as deployed, too: int8, int4, 'int8(channel=True)', 'int8(shared=True)',
-            'float(leak=1)', 'float(reset=zero)', or several options. May be repeated.
+        views: Audit the network as deployed, too: int8, int4, 'int8(channel=True)', 'float(leak=1)' and others
+            (docs/deploy.md). May be repeated.
         seed: Seed of all random numbers.
         out: Folder for the results; default: RUN/audit, or a folder in audits/.
         replace: Let a smaller audit replace the results of a larger one.
@@ -166,9 +161,8 @@ def board(cards: Annotated[list[str], typer.Argument(metavar="CARD...")], out: H
     - hiresnn board runs/*/audit/card.json mine.py:network=audits/mine-network/card.json -o board.html
 
     Options:
-        cards: One or more of: the card.json of an audit; an audited run folder; the word zoo, for the pretrained
-            networks; TARGET=CARD, where TARGET names the network as for hiresnn audit. A Python file that it names is
-            executed.
+        cards: The card.json of audits, audited run folders, the word zoo (pretrained networks), or TARGET=CARD, where
+            TARGET names the network as for hiresnn audit, which executes a Python file.
     """
     from hiresnn.files import write_atomically
     from hiresnn.hub.pretrained import folders

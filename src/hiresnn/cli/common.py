@@ -58,9 +58,8 @@ Attacks = Annotated[
         metavar="NAME",
         callback=loaded,
         help="An attack with its options in quotes, such as 'pgd(eps=2/255, rule=arctan(alpha=4))'; may be repeated. "
-        "hiresnn attacks and hiresnn rules list the names. FILE.py:FUNCTION is an attack of your own; this executes "
-        "that file. Options that you leave out have the recipe's values for fgsm and pgd, and default values for other "
-        "attacks. A step that you leave out grows with eps.",
+        "Names: hiresnn attacks, hiresnn rules, or FILE.py:FUNCTION of your own, which this executes. Options that you "
+        "leave out have the recipe's values for fgsm and pgd, or else defaults; such a step grows with eps.",
     ),
 ]
 Limit = Annotated[

@@ -47,8 +47,7 @@ class Finding(NamedTuple):
 def doctor() -> None:
     """Check this machine: Python, torch, threads, compiler, bfloat16, CUDA, cache, and the result of one neuron.
 
-    The table says for each of them ok, slow (works, but takes more time) or broken, and what to do. The exit code is 1
-    if something is broken.
+    The table says ok, slow (works, but takes more time) or broken, and what to do; the last gives the exit code 1.
     """
     table, broken = Table(show_header=False, box=None, padding=(0, 2)), []
     for name, check in CHECKS.items():

@@ -20,8 +20,8 @@ Target = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION. The function returns a "
-        "network of hiresnn, or one of another library in an adapter (docs/foreign.md). This executes the file.",
+        help="A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which returns a network of "
+        "hiresnn or an adapter of another (docs/foreign.md). This executes the file.",
     ),
 ]
 Out = Annotated[
@@ -53,8 +53,8 @@ def evaluate(
     """Attack a trained run and print its accuracy in percent.
 
     A white-box attack makes its images on the run itself, a black-box attack on the run of --twin. Without --attack,
-    the attacks are FGSM and PGD at the bounds of the run's recipe. The accuracies are added to result.json in the run
-    folder, but replace none that was measured on more images: give --out for a try with fewer (--limit).
+    the attacks are the recipe's FGSM and PGD. The accuracies are added to result.json in the run folder, but replace
+    none that was measured on more images: give --out for a try with fewer (--limit).
 
     - hiresnn evaluate runs/mine --attack apgd --attack 'pgd(eps=2/255)' --twin runs/mine-seed1
     - hiresnn evaluate runs/mine --attack 'sa-pgd(rule=assg)' --limit 100 --out quick.json
@@ -177,9 +177,8 @@ def activity(result: Mapping[str, Any]) -> list[Table]:
 def distance(result: Mapping[str, Any]) -> list[Table]:
     """Measure how far an attack moves the images and the spikes of every layer (Definition 2 of the paper).
 
-    The table shows by how much the attack changes the image (pixels in [0, 1]) and the spikes of each layer (the number
-    of spikes of each neuron, divided by T), as L2 norms, averaged over images. Without --attack the attack is PGD with
-    the options of the recipe. The command also writes analysis-distance.json into the run folder.
+    The table shows the mean L2 norms of the changes of the image (pixels in [0, 1]) and of the spike rates of each
+    layer. Without --attack the attack is the recipe's PGD. The command also writes analysis-distance.json.
 
     - hiresnn analyze distance runs/mine --attack fgsm --attack pgd --limit 1000
     """
@@ -196,10 +195,9 @@ def distance(result: Mapping[str, Any]) -> list[Table]:
 def energy(result: Mapping[str, Any]) -> list[Table]:
     """Estimate the arithmetic energy of one image, with the prices of operations on 45 nm hardware.
 
-    The tables show two counts of operations. "Printed" is the count of the paper: its Table 6 with Eq. 7 (rate-coded)
-    or Eq. 8 (direct encoding). The other count has every operation that the network performs, also those of neurons,
-    leaks, the readout, and MACs (multiply-accumulate operations) after average pools, but no connections beyond the
-    borders of the image. The command also writes analysis-energy.json, with the memory energy of each layer.
+    "Printed" is the count of operations in the paper: its Table 6 with Eq. 7 (rate-coded) or Eq. 8 (direct encoding).
+    The other count has every operation that the network performs, also those of neurons, leaks and readout. The command
+    also writes analysis-energy.json, with the memory energy of each layer.
 
     - hiresnn analyze energy runs/mine --limit 1000
     """
@@ -248,12 +246,10 @@ def conversion(
 ) -> None:
     """Measure what the conversion of the ANN loses, layer by layer.
 
-    The ANN of the run is converted once more for every T and every threshold scale. The error of a layer is the
-    relative L2 distance between the ANN's activations and the spike rates times the activation that a spike stands for.
-    "Accuracy up to here" is that of a network that spikes up to this layer, so it falls where accuracy is lost. The
-    images are the held-out images of the recipe, or else test images, and with --attack also adversarial images of the
-    ANN. The command prints tables and writes analysis-conversion.json and .csv into the run folder, and, if matplotlib
-    is installed, .svg and .png.
+    The ANN is converted for every T and every threshold scale. The error of a layer is the relative L2 distance between
+    the ANN's activations and the spike rates times what a spike stands for. "Accuracy up to here" is that of a network
+    that spikes up to this layer. The images are held out by the recipe, or else test images, and with --attack also
+    adversarial ones of the ANN. The command writes analysis-conversion.json, .csv and, with matplotlib, .svg and .png.
 
     - hiresnn analyze conversion runs/robust-digits-converted-seed0 --timesteps 4,8,16 --scales 0.7,1
 

@@ -24,10 +24,9 @@ def export(
 ) -> None:
     """Write a trained run in the format of another program, and measure what that program changes.
 
-    Other programs do not always compute neurons as hiresnn does. So the written network runs on test images: an ONNX
-    file in onnxruntime, a NIR file in an interpreter that computes as each library does, and in the libraries that are
-    installed and can read the file. The command prints accuracies, differing decisions, and the first layer whose
-    spikes differ.
+    Other programs do not always compute neurons as hiresnn does. So the written network runs on test images, in
+    onnxruntime, in the libraries that are installed, or in an interpreter that computes as they do. The command prints
+    accuracies, differing decisions, and the first layer whose spikes differ.
 
     - hiresnn export runs/mine --to onnx -o mine.onnx
     - hiresnn export runs/mine --to spikingjelly -o mine.py
@@ -35,11 +34,9 @@ def export(
     Options:
         target: A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which executes that file.
         to: nir: the exchange format of neuromorphic libraries and chips. onnx: for onnxruntime, with all timesteps
-            unrolled. snntorch, spikingjelly, sinabs: a Python file with that library's neurons, and its weights beside
-            it.
+            unrolled. snntorch, spikingjelly, sinabs: a Python file for that library, with its weights beside it.
         out: The file to write.
-        reader: The library that will read the NIR file; only for --to nir. portable is for snnTorch, SpikingJelly and
-            norse, which read the same file; norse must read it with dt=1e-4.
+        reader: The library that will read the NIR file. portable is for snnTorch, SpikingJelly and norse (dt=1e-4).
         images: Number of test images, balanced over classes, on which the file is compared with the run.
     """
     from hiresnn.app.evaluate import check_fits
@@ -88,8 +85,7 @@ def import_checkpoint(
 ) -> None:
     """Make a run folder from a checkpoint of the paper's authors, for evaluate, analyze and audit.
 
-    No code in the file is run, and every shape is checked. Images are normalised as in the authors' scripts. Example:
-    hiresnn import-checkpoint vgg11_cifar100_hiresnn_tstep8_model.pt --model vgg11 --data cifar100 -o runs/authors
+    No code in the file is run, and every shape is checked. Images are normalised as in the authors' scripts.
 
     Options:
         checkpoint: A state_dict of the authors' class VGG_SNN (VGG5, VGG11 or VGG16) with thresholds and leaks.
@@ -119,10 +115,9 @@ def import_checkpoint(
 
 zoo = typer.Typer(
     help="List, show and copy pretrained networks. Without a command, list them.\n\n"
-    "Each network comes with its recipe, its results and an audit of its robustness. From Python, "
-    'hiresnn.from_pretrained("NAME") loads it; hiresnn zoo copy makes a run folder, which the other commands take. '
-    "The networks on digits are part of the package; the others are downloaded when they are used first "
-    "(docs/share.md).\n\n"
+    "Each network comes with its recipe, its results and an audit of its robustness (docs/share.md). From Python, "
+    'hiresnn.from_pretrained("NAME") loads it; hiresnn zoo copy makes a run folder. Networks that are not part of the '
+    "package are downloaded when they are used first.\n\n"
     "Example: hiresnn zoo copy digits-hire mine, then hiresnn audit mine --verify mine/audit/card.json",
 )
 
@@ -185,10 +180,8 @@ def publish(
 ) -> None:
     """Publish a trained and audited run on the Hugging Face hub.
 
-    The repository gets the weights, the recipe, the results, the audit with its adversarial images and its page, and a
-    model card with clean accuracy, PGD, the worst case and the verdict. The audit must verify. Uploading needs pip
-    install 'hiresnn[hub]' and a login (hf auth login, or HF_TOKEN). Example: hiresnn publish runs/mine me/my-network
-    --license mit
+    The repository gets the weights, the recipe, the results, the audit, which must verify, and a model card. Uploading
+    needs pip install 'hiresnn[hub]' and a login (hf auth login, or HF_TOKEN). Example: hiresnn publish runs/a me/a
 
     Options:
         repository: The repository on the hub.

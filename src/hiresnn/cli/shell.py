@@ -53,13 +53,9 @@ def hiresnn(
     """Train, attack and audit low-latency spiking neural networks (SNNs).
 
     Start with **hiresnn quickstart**. In one to two minutes it trains an ordinary network with ReLUs (an ANN) and three
-    SNNs on handwritten digits, attacks all of them and prints a table.
-
-    A recipe is a file that describes a training. **train RECIPE** trains a network and writes a run folder, and
-    **evaluate RUN** prints its accuracy with and without attacks. **audit** checks whether the robustness of any
-    network is real, **analyze** measures spikes, attacks, energy and the conversion from ANN to SNN, **report** makes
-    an HTML page of runs, and **board** ranks audited networks. **export** writes a run for onnxruntime, snnTorch or a
-    neuromorphic chip, **zoo** lists pretrained networks, and **publish RUN** shares one.
+    SNNs on handwritten digits, attacks all of them and prints a table. A recipe is a file that describes a training:
+    **train RECIPE** trains a network and writes a run folder, **evaluate RUN** prints its accuracy with and without
+    attacks, and **audit** checks whether the robustness of any network is real.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """

@@ -25,8 +25,8 @@ Log = Annotated[
     str | None,
     typer.Option(
         metavar="TARGET",
-        help="Also send the numbers of each epoch to tensorboard (into RUN/tensorboard), or to a function of your own, "
-        "FILE.py:FUNCTION. This executes the file and calls the function with a dict after each epoch.",
+        help="Also send the numbers of each epoch to tensorboard (into RUN/tensorboard), or as a dict to a function of "
+        "your own, FILE.py:FUNCTION. This executes the file.",
     ),
 ]
 
@@ -66,9 +66,8 @@ def train(
 ) -> None:
     """Train a network as a recipe describes: train the ANN, convert it, and train the SNN.
 
-    The run folder contains recipe.toml (with every value), environment.json, metrics.jsonl (one line per epoch),
-    model.safetensors, result.json, and the state from which hiresnn resume continues. Runs that start from the same ANN
-    train it only once. Under torchrun the processes share every batch of batch_size images.
+    The run folder holds the recipe with every value, the metrics of each epoch, the weights, and what hiresnn resume
+    needs. Runs with the same ANN train it only once. Under torchrun the processes share every batch.
 
     - hiresnn train digits --method traditional
     - hiresnn train vgg5-cifar10-cpu --data cifar10.npz --seed 1 --set noise.step=0.02 --out runs/mine
@@ -76,16 +75,13 @@ def train(
     - torchrun --nproc-per-node 4 -m hiresnn train vgg11-cifar100
 
     Options:
-        assignments: Replace a value of the recipe, for example snn.epochs=5; may be repeated. docs/recipes.md explains
-            every key, and hiresnn recipes show RECIPE --resolved prints every value.
+        assignments: Replace a value of the recipe, such as snn.epochs=5; may be repeated. Keys: docs/recipes.md.
         seed: Seed of all random numbers; default: the recipe's.
-        model: The ANN: a network of the package such as vgg5, or a function in a file of your own, which this executes,
-            or MODULE:FUNCTION such as torchvision.models:resnet18. The function may take num_classes, and returns a
+        model: The ANN: a network of the package such as vgg5, a function in a file, which this executes, or
+            MODULE:FUNCTION such as torchvision.models:resnet18. The function may take num_classes, and returns a
             network from images [B, C, H, W] to logits; default: the recipe's.
-        weights: Weights of the ANN, which is then not trained unless you set ann.epochs: a .safetensors file, or a
-            state_dict that torch saved.
-        out: The run folder; default: runs/RECIPE-METHOD-seedN, or runs/RECIPE-NETWORK-METHOD-seedN for a network of
-            your own.
+        weights: A .safetensors file or a state_dict: weights of the ANN, which is trained only if you set ann.epochs.
+        out: The run folder; default: runs/RECIPE[-NETWORK]-METHOD-seedN.
         resume: If the run folder has an interrupted training, continue it; otherwise start one.
     """
     from hiresnn.app.recipe import COUNTS, changed, override, read, stated_keys
@@ -182,9 +178,8 @@ def _pair(assignment: str) -> tuple[str, str]:
 
 recipes_app = typer.Typer(
     help="List, show, copy and check recipes. Without a command, list the recipes of the package.\n\n"
-    "A recipe is a short TOML file that describes a run: data, model, ANN, conversion, SNN training, noise and attack. "
-    'With extends = "NAME" it contains only the values that differ from that recipe. Train a recipe by its name, '
-    "change single values with hiresnn train --set, or copy it and edit the copy.\n\n"
+    "A recipe is a short TOML file that describes a run. Train it by its name, change single values with hiresnn train "
+    '--set, or edit a copy. With extends = "NAME" it contains only what differs from that recipe.\n\n'
     "Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml, then hiresnn train mine.toml",
 )
 

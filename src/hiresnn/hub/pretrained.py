@@ -12,7 +12,7 @@ import shutil
 import urllib.request
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import nn
@@ -93,7 +93,16 @@ def folder_of(name: str) -> Path:
     if name not in names():
         raise UsageError(f"there is no network {quoted(name)}; {closest(name, names())}.")
     if name not in folders():
-        _download_archive()
+        try:
+            with urllib.request.urlopen(ARCHIVE.address, timeout=TIMEOUT) as response:
+                content = response.read()
+        except OSError as error:
+            raise RunError(f"{ARCHIVE.address} cannot be downloaded ({in_a_line(error)}): {remedy()}") from None
+        if hashlib.sha256(content).hexdigest() != ARCHIVE.digest:
+            raise RunError(f"{ARCHIVE.address} is not the file that this version expects (its SHA-256); try again.")
+        shutil.rmtree(ARCHIVE.cache, ignore_errors=True)  # half of an archive, if an earlier process was killed
+        with new_folder(ARCHIVE.cache), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            archive.extractall(ARCHIVE.cache)
     return folders()[name]
 
 
@@ -140,19 +149,6 @@ def from_pretrained(name: str | Path, *, revision: str | None = None, ann: nn.Mo
     return load(path / MODEL, ann=ann)
 
 
-def _download_archive() -> None:
-    try:
-        with urllib.request.urlopen(ARCHIVE.address, timeout=TIMEOUT) as response:
-            content = response.read()
-    except OSError as error:
-        raise RunError(f"{ARCHIVE.address} cannot be downloaded ({in_a_line(error)}): {remedy()}") from None
-    if hashlib.sha256(content).hexdigest() != ARCHIVE.digest:
-        raise RunError(f"{ARCHIVE.address} is not the file that this version expects (its SHA-256 differs); try again.")
-    shutil.rmtree(ARCHIVE.cache, ignore_errors=True)  # half of an archive, if an earlier process was killed
-    with new_folder(ARCHIVE.cache), zipfile.ZipFile(io.BytesIO(content)) as archive:
-        archive.extractall(ARCHIVE.cache)
-
-
 def _download_repository(repository: str, revision: str | None) -> Path:
     missing = f"there is no folder {repository}"
     try:
@@ -160,8 +156,7 @@ def _download_repository(repository: str, revision: str | None) -> Path:
 
         return Path(snapshot_download(repository, revision=revision, allow_patterns=ALLOWED))
     except ImportError:
-        remedy = "run pip install 'hiresnn[hub]', or correct the folder"
-        raise UsageError(f"{missing}, and loading from the hub needs huggingface-hub; {remedy}.") from None
+        raise UsageError(f"{missing}, and the hub's client is missing: pip install 'hiresnn[hub]'.") from None
     except Exception as error:  # the client raises errors of several libraries
         problem = f"the hub's repository of this name cannot be downloaded ({in_a_line(error)})"
         raise RunError(f"{missing}, and {problem}; check the name and the network.") from error
@@ -172,21 +167,15 @@ def model_card(run: Run, name: str, license: str | None = None) -> str:
     card = run.card
     assert card is not None
     # Markdown is not HTML: the filters `plain`, `code` and `json` escape what a card or a recipe says.
-    loader = PackageLoader("hiresnn.hub")
-    environment = Environment(
-        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters["plain"] = _plain
+    whitespace: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = Environment(loader=PackageLoader("hiresnn.hub"), undefined=StrictUndefined, **whitespace)
+    environment.filters["plain"] = lambda text: re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
     environment.filters["code"] = lambda text: re.sub("[`<>]", "", " ".join(text.split()))
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False).replace("<", r"\u003c")
     point = card.at(card.setting.headline)
     return environment.get_template("model_card.md").render(
         card=card, run=run, name=name, point=point, license=license, hub_dataset=HUB_DATASETS.get(card.data.name)
     )
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
 
 
 class Publication(NamedTuple):
@@ -254,17 +243,15 @@ def upload(folder: Path, repository: str, *, private: bool = False) -> str:
     try:
         from huggingface_hub import HfApi
     except ImportError:
-        remedy = "run pip install 'hiresnn[hub]', or write the files only with --dry-run DIR"
-        raise UsageError(f"publishing needs huggingface-hub; {remedy}.") from None
+        raise UsageError(
+            "the hub's client is missing: pip install 'hiresnn[hub]' (not needed for --dry-run)."
+        ) from None
+    outdated = [CARD, REPORT, *COPIED]  # what an earlier version had and this one lacks
     try:
         hub = HfApi()
         address = hub.create_repo(repository, private=private, exist_ok=True)
-        hub.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            commit_message="Published by hiresnn",
-            delete_patterns=[CARD, REPORT, *COPIED],  # what an earlier version had and this one lacks
-        )
+        message = "Published by hiresnn"
+        hub.upload_folder(repo_id=repository, folder_path=folder, commit_message=message, delete_patterns=outdated)
     except Exception as error:  # the client raises errors of several libraries
         problem = f"{repository} could not be published ({in_a_line(error)})"
         raise RunError(f"{problem}; check the name, your login and the network.") from error

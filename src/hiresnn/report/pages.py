@@ -240,15 +240,10 @@ def all_bounds(runs: Sequence[Run]) -> list[str]:
 
 def audit_page(card: Card) -> str:
     """The page of one audit: the number to report, why, and everything that was measured."""
-    return rendered(
-        "audit.html",
-        card=card,
-        headline=card.at(card.setting.headline),
-        curve=curve(card),
-        curves=CURVES,
-        heat=heat(card),
-        most_spikes=max((max(layer.clean, layer.attacked) for layer in card.activity or []), default=0) or 1,
-    )
+    headline = card.at(card.setting.headline)
+    most_spikes = max((max(layer.clean, layer.attacked) for layer in card.activity or []), default=0) or 1
+    drawings = {"curve": curve(card), "curves": CURVES, "heat": heat(card), "most_spikes": most_spikes}
+    return rendered("audit.html", card=card, headline=headline, **drawings)
 
 
 def runs_page(runs: Sequence[Run]) -> str:
