@@ -60,11 +60,7 @@ def test_a_release_sets_the_version_dates_the_changelog_commits_and_tags(script,
         ("1.1.0", "git tag v1.1.0", "tag v1.1.0 exists"),
         ("1.2.0", "touch new.txt", r"not clean \(\?\? new.txt\)"),
         ("1.2.0", "sed -i /New/d CHANGELOG.md; git commit -qam Empty", "is empty"),
-        (
-            "1.2.0",
-            "git remote add origin https://example.org/a/c.git",
-            "but the remote origin is https://example.org/a/c;",
-        ),
+        ("1.2.0", "git remote add origin https://example.org/a/c.git", "the remote origin is https://example.org/a/c;"),
     ],
 )
 def test_what_cannot_be_released_is_refused_and_changes_nothing(script, root, version, change, message):

@@ -68,9 +68,7 @@ def test_logits_that_are_not_finite_count_as_wrong():
     ("images", "labels", "options", "message"),
     [
         (IMAGES * 255, SPLIT.labels, {}, "divide by 255"),
-        (IMAGES[:0], SPLIT.labels[:0], {}, "no images"),
         (IMAGES[:3], SPLIT.labels, {}, "one whole number per image"),
-        (IMAGES, torch.tensor([0, -1, 0, 0]), {}, "label is -1"),
         (IMAGES, torch.tensor([0, 7, 0, 0]), {}, "labels reach from 0 to 7"),
         (IMAGES, SPLIT.labels, {"batch_size": 0}, "batch_size is 0"),
     ],

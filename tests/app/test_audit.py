@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,39 +205,6 @@ def test_without_broken_images_the_archive_is_empty_with_the_same_arrays(tmp_pat
         }
 
 
-HELPED = """
-import torch
-from torch import nn
-import layers_of_it
-class Net(nn.Module):
-    def forward(self, images):
-        return layers_of_it.SIGN * images.flatten(1)[:, :10]
-def network():
-    return Net()
-"""
-
-
-def helped(folder, sign):
-    """A network without weights that a module beside its file decides, as a new process finds it."""
-    (folder / "mine.py").write_text(HELPED)
-    (folder / "layers_of_it.py").write_text(f"SIGN = {sign:+d}  # \n")
-    for path in folder.glob("__pycache__/*"):
-        path.unlink()
-    sys.modules.pop("layers_of_it", None)
-    return f"{folder / 'mine.py'}:network"
-
-
-def test_cached_work_of_a_network_or_a_twin_whose_helpers_changed_is_not_used(runs, tmp_path):
-    def folders(sign):
-        audited(helped(tmp_path, sign), source="digits", out=tmp_path / "out")
-        return len(list((tmp_path / "out").glob("cache-*")))
-
-    assert [folders(sign) for sign in (+1, +1, -1, +1)] == [1, 1, 2, 2]
-    audited(runs / "run", twins=(helped(tmp_path, +1),))
-    with pytest.raises(UsageError, match=r"holds work with a twin mine-network \(.*\) that gave other answers"):
-        audited(runs / "run", twins=(helped(tmp_path, -1),))
-
-
 def archive(path, size=8, classes=10):
     images, labels = np.zeros((2 * classes, size, size, 1), np.uint8), np.arange(2 * classes) % classes
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
@@ -248,10 +214,6 @@ def archive(path, size=8, classes=10):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"preset": "fast"}, UsageError, "preset is 'fast'; choose one of quick, standard, thorough"),
-        ({"eps": "0"}, UsageError, "eps is 0"),
-        ({"bounds": ("x",)}, UsageError, "bound 'x' is not a number"),
-        ({"attacks": ("pgd:eps=0.1",)}, UsageError, "names eps"),
         ({"twins": ("nowhere",)}, RunError, "run folder nowhere does not exist"),
         ({"twins": ({"classes": 100},)}, UsageError, "the twin mine-network .* has 100 output classes"),
         ({"source": "no-such-data"}, HiresnnError, "no-such-data"),
@@ -261,7 +223,6 @@ def archive(path, size=8, classes=10):
         ({"target": {"pixels": 100}, "source": "digits"}, UsageError, "call 1 of the network, .* 1 x 8 x 8, failed: R"),
         ({"target": {"classes": 100}, "source": "digits"}, UsageError, "mine-network has 100 output classes, but dig"),
         ({"out": "file/audit"}, RunError, "file/audit cannot be written .*choose another"),
-        ({"views": ("int99",)}, UsageError, "int99"),
     ],
 )
 def test_a_wrong_request_is_refused_and_writes_no_card(runs, tmp_path, monkeypatch, changes, error, message):

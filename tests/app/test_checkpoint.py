@@ -296,19 +296,13 @@ def changed(**changes):
     [
         (lambda path: None, "there is no file"),
         (lambda path: path.write_text("junk"), "is damaged or of another format"),
-        (
-            lambda path: path.write_bytes(pickle.dumps(Malicious(path.parent / "pwned"))),
-            "is damaged or of another format",
-        ),
+        (lambda path: path.write_bytes(pickle.dumps(Malicious(path.parent / "pwned"))), "of another format"),
         (lambda path: torch.save({"a": Malicious(path.parent / "pwned")}, path), "would run code, getattr"),
         (lambda path: torch.save([1, 2], path), "holds a list, not a state_dict"),
         (lambda path: torch.save({"a": torch.zeros(1)}, path), r"do not fit the network: it lacks '1\.weight' and"),
         (changed(**{"3_bias": torch.zeros(3)}), r"size mismatch for 3\.bias: .*\[3\].*\[10\]"),
         (changed(**{"3_bias": torch.full((10,), torch.nan)}), r"'3\.bias' holds numbers that are not finite"),
-        (
-            changed(**{"3_bias": torch.full((10,), 1e300, dtype=torch.float64)}),
-            r"'3\.bias' holds numbers that are not finite",
-        ),
+        (changed(**{"3_bias": torch.full((10,), 1e300, dtype=torch.float64)}), r"'3\.bias' .* not finite"),
         (changed(**{"3_weight": torch.eye(10, 12).to_sparse()}), r"'3\.weight' is torch\.float32 in torch\.sparse_coo"),
         (changed(**{"3_bias": torch.ones(10) * 1j}), r"torch\.complex64 .*, not real numbers"),
     ],

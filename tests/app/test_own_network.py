@@ -233,9 +233,7 @@ def test_networks_of_the_package_start_from_weights_too(trained, tiny, tmp_path)
 @pytest.mark.parametrize(
     ("source", "weights", "message"),
     [
-        ("mine.py:absent", None, "mine.py has no function 'absent'"),
         ("mine.py", None, "is no FILE.py:FUNCTION"),
-        ("absent.py:network", None, "there is no file absent.py"),
         ("mine.py:lists", None, "mine.py:lists returned list; it must return a torch.nn.Module"),
         ("mine.py:linear", None, "the network has no ReLU"),
         ("mine.py:three", None, "mine.py:three returns 3 logits for the 10 classes of digits; take num_cl"),

@@ -10,9 +10,8 @@ from hiresnn.app.folder import METRICS, MODEL, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import override
 from hiresnn.app.train import train
-from hiresnn.errors import RecipeError
 from hiresnn.models import QCFS
-from hiresnn.training import METHODS, Selection
+from hiresnn.training import Selection
 
 ROBUST = {
     "method": "converted",
@@ -110,12 +109,6 @@ def test_a_network_with_a_teacher_and_an_average_that_is_interrupted_ends_with_t
     train(recipe, out=tmp_path / "killed", resume=True, progress=heard)
     assert (whole / MODEL).read_bytes() == (tmp_path / "killed" / MODEL).read_bytes()
     assert [row["epoch"] for row in rows(tmp_path / "killed")] == [1, 2]
-
-
-@pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if entry.own_loss])
-def test_distillation_does_not_replace_the_loss_of_a_method(tiny, method):
-    with pytest.raises(RecipeError, match=f"snn.distil.*{method}"):
-        override(tiny, {"method": method, "snn.distil": "0.7"})
 
 
 def test_a_distilled_network_stays_closer_to_its_ann(tiny, tmp_path, heard):

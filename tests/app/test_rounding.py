@@ -33,15 +33,6 @@ def test_the_audited_view_is_the_rounding_that_was_trained_with(tiny, tmp_path, 
     assert any(len(weight.unique()) > levels / 4 for weight in weights)
 
 
-def test_a_rounded_training_that_is_interrupted_ends_with_the_same_bits(tiny, tmp_path, stopping, heard):
-    recipe = override(tiny, {"ann.epochs": "1", "snn.rounding": "int4", "method": "hire"})
-    whole = train(recipe, out=tmp_path / "whole", progress=heard)
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, out=tmp_path / "killed", progress=heard, log=stopping)
-    train(recipe, out=tmp_path / "killed", resume=True, progress=heard)
-    assert (whole / MODEL).read_bytes() == (tmp_path / "killed" / MODEL).read_bytes()
-
-
 def test_a_recipe_without_rounding_keeps_its_key(tiny):
     assert "rounding" not in tiny.keyed()["snn"]
     recipe = override(tiny, {"snn.rounding": "int4"})

@@ -5,6 +5,7 @@ error, or in a failed check on the card.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,118 +14,79 @@ from torch import Tensor, nn
 from hiresnn import convert, data
 
 
-def _classifier() -> nn.Sequential:
-    """A linear classifier of the digits, about 90 % right: least squares on one-hot labels."""
-    split = data.load("digits").train
-    pixels = split.images.float().flatten(1) / 255
-    inputs = torch.cat([pixels, torch.ones(len(pixels), 1)], 1)
-    targets = torch.eye(10)[split.labels]
-    solution = torch.linalg.solve(inputs.T @ inputs + torch.eye(65), inputs.T @ targets)
-    linear = nn.Linear(64, 10)
-    with torch.no_grad():
-        linear.weight.copy_(4 * solution[:-1].T)
-        linear.bias.copy_(4 * solution[-1])
-    return nn.Sequential(nn.Flatten(), linear)
+class Classifier(nn.Module):
+    """A linear classifier of the digits, about 90 % right (least squares on one-hot labels), answering by `answer`."""
 
-
-class _Wrapped(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, answer: Callable[["Classifier", Tensor], Tensor]) -> None:
         super().__init__()
-        self.network = _classifier()
-        self.calls = 0
+        split = data.load("digits").train
+        pixels = split.images.float().flatten(1) / 255
+        inputs = torch.cat([pixels, torch.ones(len(pixels), 1)], 1)
+        targets = torch.eye(10)[split.labels]
+        solution = torch.linalg.solve(inputs.T @ inputs + torch.eye(65), inputs.T @ targets)
+        self.linear = nn.Linear(64, 10)
+        with torch.no_grad():
+            self.linear.weight.copy_(4 * solution[:-1].T)
+            self.linear.bias.copy_(4 * solution[-1])
+        self.answer, self.calls, self.membrane = answer, 0, 0.0
 
     def forward(self, images: Tensor) -> Tensor:
         self.calls += 1
-        return self.answer(images)
+        return self.answer(self, images)
 
-    def answer(self, images: Tensor) -> Tensor:
-        return self.network(images)
+    def logits(self, images: Tensor) -> Tensor:
+        return self.linear(images.flatten(1))
 
 
-class SometimesNaN(_Wrapped):
+def sometimes_nan(network: Classifier, images: Tensor) -> Tensor:
     """NaN for every image with a pixel off the 8-bit grid: argmax of NaN is class 0."""
-
-    def answer(self, images: Tensor) -> Tensor:
-        off = ((images * 255 - (images * 255).round()).abs() > 1e-3).flatten(1).any(1, keepdim=True)
-        return super().answer(images).masked_fill(off, torch.nan)
+    off = ((images * 255 - (images * 255).round()).abs() > 1e-3).flatten(1).any(1, keepdim=True)
+    return network.logits(images).masked_fill(off, torch.nan)
 
 
-class WritesIntoItsInput(_Wrapped):
-    """Rounds the caller's images in place."""
-
-    def answer(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            images.mul_(0.5)
-        return super().answer(images)
+def writes_into_its_input(network: Classifier, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        images.mul_(0.5)
+    return network.logits(images)
 
 
-class Drifts(_Wrapped):
+def drifts(network: Classifier, images: Tensor) -> Tensor:
     """Its weights change a little with every call."""
-
-    def answer(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            for parameter in self.network.parameters():
-                parameter.mul_(1 + 1e-6)
-        return super().answer(images)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1 + 1e-6)
+    return network.logits(images)
 
 
-class Random(_Wrapped):
-    """Logits with noise from torch's generator."""
-
-    def answer(self, images: Tensor) -> Tensor:
-        logits = super().answer(images)
-        return logits + torch.randn(logits.shape)
+def random(network: Classifier, images: Tensor) -> Tensor:
+    logits = network.logits(images)
+    return logits + torch.randn(logits.shape)
 
 
-class Constant(_Wrapped):
-    """The same logits for every image."""
-
-    def answer(self, images: Tensor) -> Tensor:
-        return torch.eye(10)[3].expand(len(images), -1) + 0 * images.flatten(1).sum(1, keepdim=True)
+def constant(network: Classifier, images: Tensor) -> Tensor:
+    return torch.eye(10)[3].expand(len(images), -1) + 0 * images.flatten(1).sum(1, keepdim=True)
 
 
-class HalfPrecision(_Wrapped):
-    """Computes in float16 and returns it."""
-
-    def answer(self, images: Tensor) -> Tensor:
-        return super().answer(images).half()
+def half_precision(network: Classifier, images: Tensor) -> Tensor:
+    return network.logits(images).half()
 
 
-class RaisesLater(_Wrapped):
-    """Fails on its 30th call."""
-
-    def answer(self, images: Tensor) -> Tensor:
-        if self.calls >= 30:
-            raise ValueError("out of luck")
-        return super().answer(images)
+def ends(error: BaseException, network: Classifier, images: Tensor) -> Tensor:
+    """Raises on its 30th call."""
+    if network.calls >= 30:
+        raise error
+    return network.logits(images)
 
 
-class EndsTheProgram(_Wrapped):
-    """Raises SystemExit on its 30th call."""
-
-    def answer(self, images: Tensor) -> Tensor:
-        if self.calls >= 30:
-            raise SystemExit(7)
-        return super().answer(images)
-
-
-class Stateful(_Wrapped):
+def stateful(network: Classifier, images: Tensor) -> Tensor:
     """Keeps a membrane between calls, as a spiking network without a reset does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.membrane: Tensor | float = 0.0
-
-    def answer(self, images: Tensor) -> Tensor:
-        self.membrane = 0.9 * self.membrane + float(images.detach().sum())
-        return super().answer(images) + 1e-3 * self.membrane * torch.eye(10)[0]
+    network.membrane = 0.9 * network.membrane + float(images.detach().sum())
+    return network.logits(images) + 1e-3 * network.membrane * torch.eye(10)[0]
 
 
-class DependsOnTheBatch(_Wrapped):
+def depends_on_the_batch(network: Classifier, images: Tensor) -> Tensor:
     """Normalises with the mean of the batch, as batch norm in training mode does."""
-
-    def answer(self, images: Tensor) -> Tensor:
-        return super().answer(images - images.mean(0, keepdim=True))
+    return network.logits(images - images.mean(0, keepdim=True))
 
 
 def dead() -> nn.Module:
@@ -145,18 +107,22 @@ class Hostile(NamedTuple):
     refused: bool = False
 
 
+def hostile(answer: Callable[[Classifier, Tensor], Tensor], words: str, refused: bool = False) -> Hostile:
+    return Hostile(partial(Classifier, answer), words, refused)
+
+
 HOSTILE = {
-    "NaN now and then": Hostile(SometimesNaN, "rows of logits were not finite"),
-    "writes into its input": Hostile(WritesIntoItsInput, "writes into the images"),
-    "drifts": Hostile(Drifts, "it drifts with every call"),
-    "random": Hostile(Random, "the network is random"),
-    "constant": Hostile(Constant, "every image gets the same logits"),
-    "half precision": Hostile(HalfPrecision, "half precision"),
-    "raises after 30 calls": Hostile(
-        RaisesLater, "call 30 of the network, .* failed: ValueError: out of luck", refused=True
+    "NaN now and then": hostile(sometimes_nan, "rows of logits were not finite"),
+    "writes into its input": hostile(writes_into_its_input, "writes into the images"),
+    "drifts": hostile(drifts, "it drifts with every call"),
+    "random": hostile(random, "the network is random"),
+    "constant": hostile(constant, "every image gets the same logits"),
+    "half precision": hostile(half_precision, "half precision"),
+    "raises after 30 calls": hostile(
+        partial(ends, ValueError("out of luck")), "call 30 of the network, .* failed: ValueError: out of luck", True
     ),
     "dead": Hostile(dead, "ever spikes"),
-    "ends the program": Hostile(EndsTheProgram, "call 30 of the network, .* ended the program", refused=True),
-    "stateful": Hostile(Stateful, "keeps state between calls"),
-    "depends on the batch": Hostile(DependsOnTheBatch, "depend on the rest of the batch"),
+    "ends the program": hostile(partial(ends, SystemExit(7)), "call 30 of the network, .* ended the program", True),
+    "stateful": hostile(stateful, "keeps state between calls"),
+    "depends on the batch": hostile(depends_on_the_batch, "depend on the rest of the batch"),
 }

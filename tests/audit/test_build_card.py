@@ -25,16 +25,11 @@ STAGE = stage(
     rules=("own", "arctan", "assg"), sample=20, iterations=4, queries=10, most=1,
 )  # fmt: skip
 CLASSES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+COMMAND = "hiresnn audit mine"
 ABOUT = About(
-    "mine",
-    data="digits",
-    split="test",
-    classes=CLASSES,
-    target="mine",
-    command="hiresnn audit mine",
-    repeat="hiresnn audit mine",
+    "mine", data="digits", split="test", classes=CLASSES, target="mine", command=COMMAND, repeat=COMMAND,
     environment={"python": "3.11"},
-)
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -57,27 +52,15 @@ def card(found):
 
 
 def test_the_network_the_images_and_the_settings_are_described(card, found):
-    assert card.data.model_dump() == {
-        "name": "digits",
-        "split": "test",
-        "images": 60,
-        "classes": CLASSES,
-        "size": [1, 8, 8],
-    }
-    subject, setting = card.subject, card.setting
-    assert (subject.name, subject.kind, subject.architecture, subject.library) == (
-        "mine", "function", "SpikingNetwork", "hiresnn",
-    )  # fmt: skip
-    assert (subject.timesteps, subject.neurons, subject.random, subject.fingerprint) == (
-        3,
-        2,
-        False,
-        found.model.weights,
-    )
+    data, subject, setting = card.data, card.subject, card.setting
+    assert (data.name, data.split, data.images, data.classes, data.size) == ("digits", "test", 60, CLASSES, [1, 8, 8])
+    names = (subject.name, subject.kind, subject.architecture, subject.library)
+    assert names == ("mine", "function", "SpikingNetwork", "hiresnn")
+    assert (subject.timesteps, subject.neurons, subject.random) == (3, 2, False)
+    assert subject.fingerprint == found.model.weights
     assert (setting.preset, setting.seed, setting.headline, setting.batch_size) == ("quick", 0, "24/255", 30)
-    assert (setting.bounds, setting.command, setting.target) == (
-        ["0", "8/255", "24/255", "inf"], "hiresnn audit mine", "mine",
-    )  # fmt: skip
+    assert setting.bounds == ["0", "8/255", "24/255", "inf"]
+    assert (setting.command, setting.target) == (COMMAND, "mine")
 
 
 def test_the_curve_counts_the_images_that_stand(card, found):

@@ -155,8 +155,6 @@ def test_a_missing_or_damaged_archive_is_refused(folder, tmp_path):
     ("changes", "message"),
     [
         ({"images": torch.rand(3, 8, 8)}, "images are"),
-        ({"labels": torch.zeros(4, dtype=torch.int64)}, "labels are"),
-        ({"labels": torch.zeros(3)}, "labels are"),
         ({"labels": torch.tensor([0, 10, 3])}, "labels reach from 0 to 10, but there are 10 classes"),
         ({"images": torch.full((3, 1, 8, 8), 255.0)}, r"\[0, 1\]"),
         ({"eps": 8}, "did you mean 8/255"),
@@ -166,10 +164,7 @@ def test_a_missing_or_damaged_archive_is_refused(folder, tmp_path):
         ({"twins": {"other": nn.Flatten()}, "classes": list("abcdefghij")}, "the twin other has 64 output classes"),
         ({"config": AuditConfig(views=("int99",))}, "int99"),
         ({"config": AuditConfig(eps="4/255"), "eps": "2/255", "seed": 0}, "config is given, and eps, seed beside it"),
-        (
-            {"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), "config": AuditConfig(views=("int8",))},
-            "Sequential",
-        ),
+        ({"model": nn.Flatten(), "config": AuditConfig(views=("int8",))}, "Flatten"),
     ],
 )
 def test_images_and_options_that_cannot_be_used_are_refused(network, changes, message):

@@ -94,18 +94,9 @@ def remove_classes(pets):
         (lambda pets: (pets / "train/owl").mkdir(), "train/owl: there is no image in this class"),
         (lambda pets: save(pets / "test/owl/a.png", (1, 2, 3)), "test/owl: train has no class of this name"),
         (lambda pets: (pets / "train/dog/2.png").write_bytes(b"text"), r"dog/2\.png: this image cannot be read"),
-        (
-            lambda pets: save(pets / "train/cat/more/a.png", 1),
-            r"more/a\.png: this image is in a folder within its class",
-        ),
-        (
-            lambda pets: save(pets / "test/dog/a.png", 1, size=(5, 6)),
-            r"a\.png: the image is 6x5 .*a\.png is 4x4; scale",
-        ),
-        (
-            lambda pets: save(pets / "train/cat/a.png", 40_000, mode="I;16"),
-            r"cat/a\.png: its pixels have more than 8 bits",
-        ),
+        (lambda pets: save(pets / "train/cat/more/a.png", 1), r"more/a\.png: .* in a folder within its class"),
+        (lambda pets: save(pets / "test/dog/a.png", 1, size=(5, 6)), r"a\.png: .* 6x5 .*a\.png is 4x4; scale"),
+        (lambda pets: save(pets / "train/cat/a.png", 40_000, mode="I;16"), r"cat/a\.png: .* more than 8 bits"),
         (lambda pets: (pets / "train/cat/b.ppm").write_bytes(b"P6 4 4 65535\n" + bytes(96)), r"b\.ppm: .*than 8 bits"),
     ],
 )

@@ -489,9 +489,6 @@ def test_networks_that_cannot_be_converted_are_refused(ann, message):
         ({"threshold_scale": 1e-6}, r"a threshold is at least 0\.001; raise threshold_scale"),
         ({"images": FOUR * 255}, "divide by 255"),
         ({"images": (FOUR * 255).byte()}, "uint8.* divide by 255"),
-        ({"images": FOUR - 0.5}, "normalisation into the model"),
-        ({"images": FOUR * float("nan")}, "not finite"),
-        ({"images": FOUR[:0]}, "no images"),
         ({"images": FOUR.repeat(1, 2, 1, 1)}, r"itself, on images of shape \[2, 1, 1\], failed: RuntimeError: mat1"),
     ],
 )

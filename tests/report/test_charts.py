@@ -125,11 +125,8 @@ def test_points_are_at_the_coordinates_of_their_values():
     svg = drawn([Series("a", (Dot(1, 100), Dot(2, 50), Dot(4, 0)))])
     # Epochs 1 to 4 over 300 units: epoch 2 a third of the way, at 152. 50 % is the middle of 20 and 220.
     assert svg.find(".//polyline").get("points") == "52,20 152,120 352,220"
-    assert [dot.get("transform") for dot in svg.iter("path")] == [
-        "translate(52 20)",
-        "translate(152 120)",
-        "translate(352 220)",
-    ]
+    dots = [dot.get("transform") for dot in svg.iter("path")]
+    assert dots == ["translate(52 20)", "translate(152 120)", "translate(352 220)"]
 
 
 def test_a_band_runs_along_the_upper_ends_and_back_along_the_lower():
@@ -154,10 +151,8 @@ def test_no_two_of_forty_lines_look_alike():
 def test_a_screen_reader_reads_title_and_description():
     svg = drawn([], key="curve", title="Accuracy", description="Falls to 8.5.")
     assert (svg.get("role"), svg.get("aria-labelledby")) == ("img", "curve-title curve-desc")
-    assert {each.get("id"): each.text for each in svg if each.get("id")} == {
-        "curve-title": "Accuracy",
-        "curve-desc": "Falls to 8.5.",
-    }
+    texts = {each.get("id"): each.text for each in svg if each.get("id")}
+    assert texts == {"curve-title": "Accuracy", "curve-desc": "Falls to 8.5."}
 
 
 def test_a_hundred_epochs_get_few_markers_and_one_at_the_end():

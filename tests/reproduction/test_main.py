@@ -57,7 +57,6 @@ def test_a_table_is_made_found_again_and_planned_before(small, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("tabel1", 'did you mean "table1"?'),
         ("table1 --data cifar10", "--data cifar10 is not NAME=SOURCE"),
         ("table1 --parallel 2 --scheduler tcp://127.0.0.1:1", "cannot be combined"),
         ("table1 --parallel 0", "needs at least one process"),
