@@ -117,6 +117,20 @@ def test_a_file_of_version_0_2_loads(tmp_path, ann, images):
         load(path)
 
 
+def test_timesteps_that_no_memory_holds_are_refused_in_a_file_and_for_one(tmp_path):
+    ann = build("vgg5", 3, in_channels=1, image_size=8, width=0.1)
+    network = convert(ann, torch.rand(4, 1, 8, 8), timesteps=2)
+    save(network, path := tmp_path / "a.safetensors")
+    stored = header(path)
+    stored["spiking"]["timesteps"] = 10**6
+    write(path, network.state_dict(), stored)
+    with pytest.raises(RunError, match=r"timesteps.*10000"):
+        load(path)
+    network.timesteps = 10**6
+    with pytest.raises(UsageError, match=r"1,000,000 timesteps"):
+        save(network, path)
+
+
 def test_the_checksum_is_that_of_version_0_2():
     # sha256sum of "a torch.float32 (1,)\n" and the bytes 00 00 80 3f, then of "b torch.bool ()\n" and 01
     expected = "45a9535e58be40daf2f54e732c3e36dc72a08d46c607ab64274d5bbef3799a4d"

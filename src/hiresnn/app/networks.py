@@ -47,10 +47,14 @@ class OwnSpec(_Part):
 Structure = Callable[[OwnSpec | None], nn.Module]
 
 
+LONGEST = 10**4
+"""Most timesteps of a network in a file, as in a recipe: memory and time grow with them."""
+
+
 class Spiking(_Part):
     """Timesteps and neurons of a spiking network; its thresholds and leaks are tensors of the file."""
 
-    timesteps: Annotated[int, Field(ge=1)]
+    timesteps: Annotated[int, Field(ge=1, le=LONGEST)]
     encoding: Literal["direct", "poisson"]
     reset: Reset
     gamma: Annotated[float, Field(gt=0)]
@@ -187,6 +191,8 @@ def _describe(network: SpikingNetwork) -> dict[str, Any]:
     neuron = network.neuron
     if not isinstance(neuron.surrogate, Linear):
         raise UsageError(f"the surrogate is {neuron.surrogate!r}; a file can hold only the linear rule of Eq. 5.")
+    if network.timesteps > LONGEST:
+        raise UsageError(f"the network has {network.timesteps:,} timesteps; a file holds one of at most {LONGEST:,}.")
     spiking = Spiking(
         timesteps=network.timesteps, encoding=network.encoding.encoding, reset=neuron.reset,
         gamma=neuron.surrogate.gamma, width=neuron.surrogate.width, trainable=neuron.trainable, start=neuron.v_init,

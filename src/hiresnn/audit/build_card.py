@@ -33,6 +33,7 @@ from hiresnn.version import __version__
 PICTURES = 12
 SPIKES = "spikes"  # name of the check that every layer spikes
 WITHOUT_GRADIENT = "attacks without gradients broke {} of {} that all gradient attacks left"
+NO_DOUBT = "no attack and no check found a reason to doubt the paper's PGD"
 NO_GRADIENT = "no gradient rule has a gradient on {} of {} screened images"
 GAP, GAP_IMAGES = 1.0, 5
 """Percentage points and images from which PGD counts as an overestimate; five against none pass the sign test."""
@@ -365,7 +366,7 @@ def conclude(
         step = "Add an attack that is made for this network (--attack, docs/attacks.md)."
     else:
         step = "Publish card.json and adversarial.npz with the number, so that others can check it."
-    reasons = reasons or ["no attack and no check found a reason to doubt the paper's PGD"]
+    reasons = reasons or [NO_DOUBT]
     return parts.Conclusion(verdict=verdict, headline=headline, reasons=reasons, next_step=step, own=own.verdict)
 
 

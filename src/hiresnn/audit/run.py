@@ -19,7 +19,7 @@ from hiresnn.attacks import Model, frozen, with_gradients
 from hiresnn.attacks.catalog import ATTACKS
 from hiresnn.attacks.gate import ROUNDING
 from hiresnn.audit.behaviour import OWN, InstrumentedModel, weights_of
-from hiresnn.audit.build_card import SPIKES, About, Evidence, build_card, conclude, subject_of
+from hiresnn.audit.build_card import NO_DOUBT, SPIKES, About, Evidence, build_card, conclude, subject_of
 from hiresnn.audit.card import ANSWERS, BATCH, CONSTANT, FINITE, INPUT, PRECISION, REPEATED, WEIGHTS, Card, Share, share
 from hiresnn.audit.presets import PROTOCOL, AuditConfig
 from hiresnn.audit.sweep import AuditResult, Record, Units, audit
@@ -460,3 +460,6 @@ def _conclusion_faults(card: Card, network: InstrumentedModel | None, same_image
         said, true = getattr(card.conclusion, name), getattr(actual, name)
         if said != true:
             yield f"the {name} of the card is {said!r}, but its counts and checks give {true!r}"
+    for reason in actual.reasons:  # without those that name attacks, which nothing repeats
+        if reason not in (*card.conclusion.reasons, NO_DOUBT):
+            yield f"the card leaves out a reason: {reason}"
