@@ -20,9 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hiresnn.errors import UsageError
-from hiresnn.neurons.layer_rules import LayerRule
-from hiresnn.neurons.rules import Rule
-from hiresnn.neurons.surrogate import Surrogate
+from hiresnn.neurons.rules import LayerRule, Rule, Surrogate
 
 __all__ = [
     "Readout",

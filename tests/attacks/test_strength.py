@@ -15,8 +15,7 @@ from hiresnn.attacks import seeded as seeded_globally
 from hiresnn.attacks.adaptive import Checkpoints
 from hiresnn.data.sources import read_digits
 from hiresnn.neurons import Linear
-from hiresnn.neurons.layer_rules import ASSG
-from hiresnn.neurons.surrogate import Arctan
+from hiresnn.neurons.rules import ASSG, Arctan
 
 EPS = 0.1
 ONE_IN_200 = 0.5

@@ -14,7 +14,7 @@ from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.behaviour import OWN, ROUNDING
 from hiresnn.audit.build_card import report
 from hiresnn.audit.presets import ADAPTIVE
-from hiresnn.neurons.layer_rules import ASSG
+from hiresnn.neurons.rules import ASSG
 
 from .conftest import EXAMPLES, HARD
 

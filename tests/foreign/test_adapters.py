@@ -10,8 +10,7 @@ from hiresnn.attacks import parse, pgd
 from hiresnn.errors import UsageError
 from hiresnn.foreign import norse, sinabs, snntorch, spikingjelly
 from hiresnn.neurons import gradient_rule
-from hiresnn.neurons.layer_rules import BPTR
-from hiresnn.neurons.surrogate import Arctan, Linear
+from hiresnn.neurons.rules import BPTR, Arctan, Linear
 
 from .neurons import IAF, SNN, Count, IAFSqueeze, IFNode, Leaky, real
 

@@ -7,7 +7,7 @@ from torch import nn
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Slot, Unrolled, in_steps, once, record, ruled_spike, whole_sequence
 from hiresnn.neurons import gradient_rule
-from hiresnn.neurons.surrogate import Linear
+from hiresnn.neurons.rules import Linear
 
 
 def own(x):

@@ -10,8 +10,8 @@ from torch import nn
 from hiresnn.network import convert, record
 from hiresnn.network import fused as module
 from hiresnn.neurons import Window, can_fuse, gradient_rule
-from hiresnn.neurons.layer_rules import BPTR
 from hiresnn.neurons.lif import Scan, scan_forward
+from hiresnn.neurons.rules import BPTR
 from hiresnn.training import Method, train_batch
 from hiresnn.training.noise import CraftedNoise
 

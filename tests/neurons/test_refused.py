@@ -5,9 +5,19 @@ import math
 import pytest
 
 from hiresnn.errors import UsageError
-from hiresnn.neurons import LIF, Neuron, Window
-from hiresnn.neurons.layer_rules import ASSG, HART, RGA, Conversion
-from hiresnn.neurons.surrogate import Arctan, Erfc, Exponential, Linear, Rectangular, Sigmoid, triangular
+from hiresnn.neurons import LIF, Linear, Neuron, Window
+from hiresnn.neurons.rules import (
+    ASSG,
+    HART,
+    RGA,
+    Arctan,
+    Conversion,
+    Erfc,
+    Exponential,
+    Rectangular,
+    Sigmoid,
+    triangular,
+)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import nn
 from hiresnn.errors import UsageError
 from hiresnn.network import convert
 from hiresnn.neurons import Linear, gradient_rule
-from hiresnn.neurons.surrogate import Arctan
+from hiresnn.neurons.rules import Arctan
 
 
 def network(seed=0):

@@ -23,7 +23,7 @@ from hiresnn.network.layers import AveragePool, SharedDropout
 from hiresnn.network.report import WEIGHTED
 from hiresnn.neurons import LIF, Window
 from hiresnn.neurons.layer import lif_scan
-from hiresnn.neurons.layer_rules import LayerRule
+from hiresnn.neurons.rules import LayerRule
 
 
 def fused_block(

@@ -1,12 +1,9 @@
 """Spiking neurons: Eq. 1 and 2, their surrogate gradient (Eq. 5), gradient rules, and a window of timesteps."""
 
 from hiresnn.neurons.compiled import can_fuse
-from hiresnn.neurons.layer import LIF, MIN_THRESHOLD, Neuron
-from hiresnn.neurons.layer_rules import LayerRule
+from hiresnn.neurons.layer import LIF, MIN_THRESHOLD, Neuron, Window
 from hiresnn.neurons.lif import CONDITIONS, RESETS, Condition, Reset
-from hiresnn.neurons.rules import RULES, Rule, gradient_rule, takes_rule
-from hiresnn.neurons.surrogate import Linear, Surrogate
-from hiresnn.neurons.window import Window
+from hiresnn.neurons.rules import RULES, LayerRule, Linear, Rule, Surrogate, gradient_rule, takes_rule
 
 __all__ = [
     "CONDITIONS",

@@ -1,4 +1,4 @@
-"""A layer of LIF neurons as a module, with one threshold and one leak; a scan over time is one node of autograd.
+"""A layer of LIF neurons as a module, in a window of timesteps; its scan over time is one node of autograd.
 
 A scan follows the order of memory, and never permutes it: `flat` views rows [T * B, ...] as [T, n], `folded` goes back.
 """
@@ -6,8 +6,7 @@ A scan follows the order of memory, and never permutes it: `flat` views rows [T 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -17,10 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from hiresnn.errors import UsageError, closest
 from hiresnn.neurons.compiled import kernel
-from hiresnn.neurons.layer_rules import LayerRule, layer_backward
 from hiresnn.neurons.lif import CONDITIONS, RESETS, Condition, Reset, Scan, scan_backward, scan_forward
-from hiresnn.neurons.surrogate import Linear, Surrogate
-from hiresnn.neurons.window import Window
+from hiresnn.neurons.rules import LayerRule, Linear, Rule, Ruled, layer_backward
 
 MIN_THRESHOLD = 1e-3
 """Smallest threshold that training may reach: at 0 the normalised membrane is undefined."""
@@ -55,7 +52,7 @@ class Neuron:
     v_init: float = 0.0
     fires_at_threshold: bool = False
     wait: bool = False
-    surrogate: Surrogate | LayerRule = Linear()  # noqa: RUF009  frozen
+    surrogate: Rule = Linear()  # noqa: RUF009  frozen
     trainable: bool = True
 
     def __post_init__(self) -> None:
@@ -90,7 +87,76 @@ class Neuron:
         return replace(self, **values)
 
 
-class LIF(nn.Module):
+@dataclass(eq=False)
+class Window:
+    """T timesteps over a batch of B images.
+
+    A tensor inside a network either has time, as [T * rows per step, ...] with the rows of the first step first, or it
+    is the same at every step. `convert` decides for every layer which of the two it gets.
+
+    Attributes:
+        timesteps: T, at least 1.
+        batch: B, the number of images.
+        carried: save the state of the layers for a window that follows (HIRE-SNN with state = "carry").
+        fused: run compiled kernels.
+        membranes: layer -> m, what its last step left in the membranes, [neurons of all rows]; empty at rest.
+        masks: layer -> dropout mask, [rows per step, ...], shared by all timesteps.
+        logits: sum of the readout over earlier windows, [B, classes], or None.
+        updates: membranes updated so far, over neurons, images and timesteps.
+    """
+
+    timesteps: int
+    batch: int
+    carried: bool = False
+    fused: bool = False
+    membranes: dict[nn.Module, Tensor] = field(default_factory=dict)
+    masks: dict[nn.Module, Tensor] = field(default_factory=dict)
+    logits: Tensor | None = None
+    updates: int = 0
+
+    def __post_init__(self) -> None:
+        if self.timesteps < 1:
+            raise UsageError(f"timesteps is {self.timesteps}; a window needs at least 1.")
+
+    def with_time(self, rows: Tensor) -> Tensor:
+        """Repeat rows [R, ...] that are the same at every step: [T * R, ...]."""
+        return rows.repeat(self.timesteps, *(1,) * (rows.dim() - 1))
+
+    def rows_per_step(self, rows: Tensor, timed: bool = True, name: str = "the network") -> int:
+        """Return R of rows [T * R, ...], or of [R, ...] where not `timed`; R is B, or B times patches per image.
+
+        Raises:
+            UsageError: these rows cannot come from B images; the message names the layer, `name`.
+        """
+        steps = self.timesteps if timed else 1
+        if rows.shape[0] % max(1, steps * self.batch):
+            over_time = f" over {steps} timesteps" if timed else ""
+            raise UsageError(
+                f"{name} gets {rows.shape[0]} rows, which cannot come from {self.batch} images{over_time}; "
+                "keep the batch in the first dimension from one neuron to the next."
+            )
+        return rows.shape[0] // steps
+
+    def by_step(self, rows: Tensor) -> Tensor:
+        """View [T * R, ...] as [T, R, ...], without a copy."""
+        return rows.view(self.timesteps, self.rows_per_step(rows), *rows.shape[1:])
+
+    def at_first_step(self, rows: Tensor) -> Tensor:
+        """Return rows [T * R, ...] whose first step has the sum over all steps, and whose other steps have 0."""
+        steps = self.by_step(rows)
+        arriving = torch.zeros_like(rows)  # keeps the layout in memory
+        arriving[: steps.shape[1]] = steps.sum(0)
+        return arriving
+
+    def following(self) -> Window:
+        """Return the next window over the same batch, which goes on with the membranes and masks of this one.
+
+        It shares them: running the next window changes the state of this one. The logits are detached.
+        """
+        return replace(self, carried=True, logits=None if self.logits is None else self.logits.detach())
+
+
+class LIF(Ruled):
     """A layer of LIF neurons (Eq. 1, 2; see `lif_steps`).
 
     Args:
@@ -124,20 +190,6 @@ class LIF(nn.Module):
         self.surrogate = neuron.surrogate
         self.name, self.learned = "LIF", False
         self.amplitude: float | None = None
-
-    @property
-    def surrogate(self) -> Surrogate | LayerRule:
-        """The rule of the backward pass: that of `gradient_rule` inside its context, else the layer's own."""
-        rule = SWAPPED_RULES.get().get(self) or self.__dict__.get("surrogate")
-        return cast("Surrogate | LayerRule", self._modules["surrogate"] if rule is None else rule)  # it may be a module
-
-    @surrogate.setter
-    def surrogate(self, rule: Surrogate | LayerRule) -> None:
-        swapped = SWAPPED_RULES.get()
-        if self in swapped:  # until the context ends
-            swapped[self] = rule
-        else:
-            self.__dict__["surrogate"] = rule
 
     @property
     def neuron(self) -> Neuron:
@@ -190,10 +242,6 @@ class LIF(nn.Module):
         return values + v_init + "".join(f", {name}=True" for name in options)
 
 
-SWAPPED_RULES: ContextVar[dict[LIF, Surrogate | LayerRule]] = ContextVar("swapped rules", default={})  # noqa: B039
-"""Layer -> the rule that `gradient_rule` gives it in this context, so that other threads keep theirs."""
-
-
 class _LIFScan(torch.autograd.Function):
     """The scan, with a mask and 2x2 pooling behind it, as one node of autograd: the surrogate rule is a value."""
 
@@ -205,7 +253,7 @@ class _LIFScan(torch.autograd.Function):
         threshold: Tensor,
         leak: Tensor,
         scan: Scan,
-        surrogate: Surrogate | LayerRule,
+        surrogate: Rule,
         fused: bool,
         mask: Tensor | None = None,
         pooled: bool = False,

@@ -1,19 +1,17 @@
 r"""The leaky integrate-and-fire neuron (Eq. 1, 2), over all timesteps at once, and its gradient (Eq. 5).
 
 `lif_steps` is the equation: the forward pass, the recomputation in the backward pass, the fused block of
-network/fused.py and the layer rules of neurons/rules all run it. Both scans are plain PyTorch over
+network/fused.py and the layer rules all run it. Both scans are plain PyTorch over
 [T, neurons] and may be compiled (`kernel`), which turns the loop over time into one pass over memory. Only the input
 current is saved for the backward pass: recomputing the membranes costs less than storing them.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-
-from hiresnn.neurons.surrogate import Surrogate
 
 Reset = Literal["subtract", "subtract-unleaked", "zero"]
 RESETS: tuple[Reset, ...] = ("subtract", "subtract-unleaked", "zero")
@@ -109,7 +107,7 @@ def scan_backward(
     leak: Tensor,
     grad: Tensor,
     scan: Scan,
-    surrogate: Surrogate,
+    surrogate: Callable[[Tensor], Tensor],
     with_parameters: bool,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hiresnn.neurons import LIF, Window, gradient_rule
-from hiresnn.neurons.layer_rules import ASSG, PDSG
+from hiresnn.neurons.rules import ASSG, PDSG
 
 T, B = 3, 2
 THRESHOLD, LEAK = 0.8, 0.9

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hiresnn.neurons import LIF, Window
-from hiresnn.neurons.layer_rules import BPTR, RGA, Conversion
+from hiresnn.neurons.rules import BPTR, RGA, Conversion
 
 GRAD = torch.tensor([[1.0], [-2.0]])  # of one neuron's spikes at two steps
 

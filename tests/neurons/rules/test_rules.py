@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hiresnn.neurons.surrogate import (
+from hiresnn.neurons.rules import (
     Arctan,
     Erfc,
     Exponential,

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from hiresnn.neurons import LIF, RESETS, Linear, Window
-from hiresnn.neurons.layer_rules import HART, Unrolled
-from hiresnn.neurons.surrogate import Arctan
+from hiresnn.neurons.rules import HART, Arctan, Unrolled
 
 from ...reference import Spike
 
