@@ -29,8 +29,8 @@ from hiresnn.app.recipe import Recipe, override, read
 from hiresnn.app.train import ann_path, train
 from hiresnn.attacks import AttackSpec
 from hiresnn.attacks.gate import frozen
-from hiresnn.eps import format_eps, parse_eps
-from hiresnn.metrics import correct
+from hiresnn.calls import format_eps, parse_eps
+from hiresnn.checks import correct
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 

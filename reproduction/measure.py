@@ -23,9 +23,9 @@ from hiresnn.audit.behaviour import OWN
 from hiresnn.audit.build_card import questions
 from hiresnn.audit.presets import DIRECTIONS
 from hiresnn.audit.sweep import screen_rule
-from hiresnn.eps import bound_at
+from hiresnn.calls import bound_at
+from hiresnn.checks import correct
 from hiresnn.errors import RunError
-from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork, evaluating, record
 from hiresnn.network.layers import AveragePool, Encoder
 from hiresnn.neurons import LIF, Window

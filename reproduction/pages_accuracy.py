@@ -7,7 +7,7 @@ from itertools import accumulate, product
 
 from matplotlib.figure import Figure
 
-from hiresnn.eps import parse_eps
+from hiresnn.calls import parse_eps
 from reproduction import figures, paper
 from reproduction.page import Claim, Page, Row, Table, tabulate, verdict
 from reproduction.pages_spikes import layers_of, total

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from hiresnn.eps import parse_eps
+from hiresnn.calls import parse_eps
 from reproduction import figures
 from reproduction.page import Claim, Page, Row, Table, tabulate
 from reproduction.pages_accuracy import labels, swept_networks

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import install_import_hook
 
 DATA = ("data.dataset", "data.sources")
-CHECKED = ("attacks", *DATA, "models", "network.spiking", "training.noise")
+CHECKED = ("attacks", *DATA, "models", "network.spiking", "training.losses")
 
 install_import_hook([f"hiresnn.{package}" for package in CHECKED], "beartype.beartype")
 torch.set_num_threads(1)

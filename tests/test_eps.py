@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiresnn.eps import bound_at, format_eps, format_number, parse_bound, parse_eps, read_number
+from hiresnn.calls import bound_at, format_eps, format_number, parse_bound, parse_eps, read_number
 from hiresnn.errors import UsageError
 
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from hiresnn.metrics import Accuracy, correct
+from hiresnn.checks import Accuracy, correct
 
 
 def slow_correct(logits, labels):

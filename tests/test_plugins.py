@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from hiresnn import plugins
 from hiresnn.attacks import parse
+from hiresnn.calls import offered, plugin
 from hiresnn.errors import UsageError
 
 from .offering import offer
@@ -22,20 +22,20 @@ def offering(tmp_path, monkeypatch):
 
 
 def test_plugins_are_listed_without_being_imported():
-    assert {"still", "missing"} <= plugins.offered("attacks").keys()
-    assert plugins.offered("rules").keys().isdisjoint({"still", "missing"})
+    assert {"still", "missing"} <= offered("attacks").keys()
+    assert offered("rules").keys().isdisjoint({"still", "missing"})
     assert "offering" not in sys.modules
 
 
 def test_a_name_is_imported_when_it_is_used():
-    assert plugins.find("attacks", "still").__name__ == "still"
-    assert plugins.find("attacks", "unknown") is None
+    assert plugin("attacks", "still").__name__ == "still"
+    assert plugin("attacks", "unknown") is None
     assert "offering" in sys.modules
 
 
 def test_what_cannot_be_imported_is_named():
     with pytest.raises(UsageError, match=r"plug-in 'missing' \(offering:nothing\) failed: AttributeError"):
-        plugins.find("attacks", "missing")
+        plugin("attacks", "missing")
 
 
 def test_names_of_the_package_win():

@@ -12,7 +12,7 @@ from hiresnn.app.folder import MODEL, RunFolder
 from hiresnn.app.import_checkpoint import NAMES, import_checkpoint, positions
 from hiresnn.cli import main
 from hiresnn.errors import HiresnnError, RunError, UsageError
-from hiresnn.models.networks import CONFIGURATIONS
+from hiresnn.models import CONFIGURATIONS
 from hiresnn.progress import Progress
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)

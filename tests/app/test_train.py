@@ -15,7 +15,7 @@ from hiresnn.data import DataSet, Split
 from hiresnn.errors import HiresnnError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
-from hiresnn.training import epochs
+from hiresnn.training import loop
 from hiresnn.training.methods import METHOD_NAMES
 
 
@@ -73,14 +73,14 @@ pinned = pytest.mark.skipif(dropout_of_this_torch() != DROPOUT, reason="this tor
 @pytest.mark.parametrize("method", FIRST_LOSSES)
 def test_the_first_five_losses_of_every_method_are_known_to_three_digits(tiny, tmp_path, monkeypatch, method):
     losses: dict[bool, list[float]] = {False: [], True: []}
-    train_batch = epochs.train_batch
+    train_batch = loop.train_batch
 
     def recorded(model, *arguments, **options):
         seen = train_batch(model, *arguments, **options)
         losses[isinstance(model, SpikingNetwork)] += [loss for loss, *_ in seen]
         return seen
 
-    monkeypatch.setattr(epochs, "train_batch", recorded)
+    monkeypatch.setattr(loop, "train_batch", recorded)
     # A long training of the ANN would make the last bits of this processor's sums into other spikes.
     short = {"method": method, "snn.epochs": "1"} | ({"ann.epochs": "1"} if method != "ann" else {})
     fit(override(tiny, short), tmp_path / "run")

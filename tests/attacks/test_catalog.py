@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hiresnn import plugins
 from hiresnn.app.targets import load_attack
 from hiresnn.attacks import ATTACKS, AttackSpec, fgsm, greedy, parse, pgd, register
 from hiresnn.attacks.gate import LIMITS, options_of
-from hiresnn.calls import Call
+from hiresnn.calls import Call, offered
 from hiresnn.errors import AttackError, HiresnnError, UsageError
 from hiresnn.neurons import LIF, Window, gradient_rule
 from hiresnn.neurons.rules import BPTR, RULES, Arctan, Unrolled, rule_from_text
@@ -306,7 +305,7 @@ def test_an_installed_package_offers_attacks_and_rules(tmp_path, monkeypatch):
     )
     attacks = {"lighter": "lighter", "broken": "missing"}
     offer(tmp_path, monkeypatch, code, attacks=attacks, rules={"flat": "Flat"})
-    assert set(plugins.offered("attacks")) >= {"lighter", "broken"}
+    assert set(offered("attacks")) >= {"lighter", "broken"}
     assert torch.equal(parse("lighter")(MODEL, GREY, TWO), GREY + 0.1)
     assert rule_from_text("flat(height=2)")(torch.zeros(3)).tolist() == [2, 2, 2]
     with pytest.raises(UsageError, match="lighter"):

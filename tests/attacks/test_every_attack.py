@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from hiresnn.attacks import ATTACKS, check, parse, seeded
+from hiresnn.checks import correct
 from hiresnn.errors import UsageError
-from hiresnn.metrics import correct
 from hiresnn.neurons import LIF, RULES, Linear, Window
 
 pytestmark = pytest.mark.usefixtures("short")

@@ -13,7 +13,7 @@ from hiresnn.attacks.catalog import AttackInfo
 from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.behaviour import OWN, ROUNDING
 from hiresnn.audit.presets import CURVE, PRESETS, AuditConfig, Choice, PlannedAttack, plan_attack, planned, stage_attack
-from hiresnn.eps import parse_bound as bound
+from hiresnn.calls import parse_bound as bound
 from hiresnn.errors import UsageError
 from hiresnn.neurons.rules import rule_from_text
 

@@ -12,7 +12,7 @@ from hiresnn.audit import AuditConfig, InstrumentedModel
 from hiresnn.audit.build_card import questions, report, significantly_more
 from hiresnn.audit.presets import DIRECTIONS
 from hiresnn.audit.sweep import LAST, RISE, instability, rising, screen_rule, screening_bound, select_rules, trace_pgd
-from hiresnn.eps import parse_bound as bound
+from hiresnn.calls import parse_bound as bound
 
 
 def linear(images):

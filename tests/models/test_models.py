@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from hiresnn.errors import UsageError
-from hiresnn.models import MODELS, QCFS, Normalise, build
-from hiresnn.models.networks import BasicBlock
+from hiresnn.models import MODELS, QCFS, BasicBlock, Normalise, build
 from hiresnn.network import convert
 
 ALL = ("vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12")

@@ -13,7 +13,7 @@ from hiresnn.neurons import Window, can_fuse, gradient_rule
 from hiresnn.neurons.lif import Scan, scan_forward
 from hiresnn.neurons.rules import BPTR
 from hiresnn.training import Method, train_batch
-from hiresnn.training.noise import CraftedNoise
+from hiresnn.training.losses import CraftedNoise
 
 from .small import batch, network, one_block
 

@@ -25,7 +25,7 @@ class Bug(NamedTuple):
 
 
 BUGS = (
-    Bug("a row of NaN counts as class 0", "metrics.py", " & logits.isfinite().all(1)", "", "answers", 0.2),
+    Bug("a row of NaN counts as class 0", "checks.py", " & logits.isfinite().all(1)", "", "answers", 0.2),
     Bug("weights of NaN are read", "app/networks.py", "if not tensor.isfinite().all():", "if False:", "answers", 0.2),
     Bug(
         "the identity of an audit forgets the network", "audit/run.py", "(FORMAT, network.weights, network.digest,",
@@ -39,7 +39,7 @@ BUGS = (
         2.0,
     ),
     Bug(
-        "a resumed training forgets the noise", "training/epochs.py", "self.method.noise.load_state_dict(", "dict(",
+        "a resumed training forgets the noise", "training/loop.py", "self.method.noise.load_state_dict(", "dict(",
         "kill", 3.0,
     ),
     Bug("files are written in place", "files.py", "os.replace(temporary, path)", "path.write_bytes(b'')", "disk"),

@@ -54,7 +54,7 @@ def test_each_method_has_its_periods_noise_and_state(name, periods, noise, state
 def test_the_facts_of_the_registry_are_those_of_the_methods():
     for name, entry in METHODS.items():
         made = method(name, periods=3, step=0.01)
-        assert entry.own_loss == (made.loss is not cross_entropy)
+        assert (entry.loss is not None) == (made.loss is not cross_entropy)
         assert entry.periodic == (made.periods == 3 and not made.replay)
         assert entry.replays == made.replay
 

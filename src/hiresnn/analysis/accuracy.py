@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import Attack, Model, frozen, parse, verified
-from hiresnn.checks import require_batch, require_logits
+from hiresnn.checks import Accuracy, require_batch, require_logits
 from hiresnn.data import Batches, Split
-from hiresnn.data.batches import LabelledImages, labelled
+from hiresnn.data.dataset import LabelledImages, labelled
 from hiresnn.errors import UsageError
 from hiresnn.foreign import require_adapter
-from hiresnn.metrics import Accuracy
 from hiresnn.progress import Progress, Task
 
 

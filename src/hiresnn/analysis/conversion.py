@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import frozen
+from hiresnn.checks import Accuracy
 from hiresnn.errors import UsageError
-from hiresnn.metrics import Accuracy
 from hiresnn.network import SpikingNetwork, analogue, record
 
 

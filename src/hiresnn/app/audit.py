@@ -19,7 +19,7 @@ from hiresnn.audit.behaviour import weights_of
 from hiresnn.audit.card import read_card
 from hiresnn.audit.run import ADVERSARIAL, CARD, Verification, read_archive
 from hiresnn.audit.run import verify as verify_arrays
-from hiresnn.eps import Bound
+from hiresnn.calls import Bound
 from hiresnn.errors import DataError, RunError, UsageError, command_line
 from hiresnn.files import write_atomically
 from hiresnn.process import cache_folder

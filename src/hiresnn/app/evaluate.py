@@ -14,8 +14,8 @@ from hiresnn.app.folder import ANN, MODEL, RESULT, ResultRecord, RunFolder
 from hiresnn.app.recipe import SEEDS, Recipe
 from hiresnn.app.targets import load_run
 from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
+from hiresnn.calls import format_eps
 from hiresnn.data import Batches, DataSet
-from hiresnn.eps import format_eps
 from hiresnn.errors import RunError, UsageError
 from hiresnn.files import json_text, read_json, write_atomically
 from hiresnn.models import spec_of

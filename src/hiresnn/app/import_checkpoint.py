@@ -23,8 +23,7 @@ from hiresnn.app.folder import ANN, MODEL, RunFolder
 from hiresnn.app.networks import load, read_state, require_finite, save
 from hiresnn.app.recipe import changed, digest, read, shipped
 from hiresnn.errors import RunError, UsageError
-from hiresnn.models import build
-from hiresnn.models.networks import CONFIGURATIONS
+from hiresnn.models import CONFIGURATIONS, build
 from hiresnn.network import SpikingNetwork
 
 STATISTICS = {

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from hiresnn.eps import format_eps, parse_eps
+from hiresnn.calls import format_eps, parse_eps
 from hiresnn.errors import RecipeError, RunError, UsageError, closest, quoted
 from hiresnn.files import parse_toml, read_toml
 from hiresnn.training.methods import METHODS, REMOVED, instead_of
@@ -284,7 +284,7 @@ class Recipe(Section):
             raise ValueError('ann.activation = "qcfs" learns thresholds as activations; set conversion.rescale = true')
         if ann.activation == "qcfs" and model.source is not None:
             raise ValueError('ann.activation = "qcfs" is for networks of the package; use hiresnn.models.QCFS in yours')
-        if snn.distil and method is not None and method.own_loss:
+        if snn.distil and method is not None and method.loss:
             raise ValueError(f"snn.distil would replace the loss of method {self.method}; set it to 0")
         if snn.recompute and self.method == "mpd-sgr":
             raise ValueError("snn.recompute does not store the membranes that method mpd-sgr needs; set it to false")

@@ -39,9 +39,9 @@ from hiresnn.errors import HiresnnError, UsageError, quoted, user_code
 from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate
 from hiresnn.progress import Progress
 from hiresnn.training import ALONE, Method, Ranks, Schedule, Selection, ann_method, fit
-from hiresnn.training.epochs import HELD_OUT, ITERATIONS
+from hiresnn.training.loop import HELD_OUT, ITERATIONS
+from hiresnn.training.losses import Adversarial
 from hiresnn.training.methods import ANN_TRAININGS, BACKWARD, CRAFTING, FORWARD, METHODS
-from hiresnn.training.noise import Adversarial
 
 BATCH = 200
 """Images per batch when the accuracy is measured."""

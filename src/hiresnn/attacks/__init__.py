@@ -7,8 +7,8 @@ from hiresnn.attacks.iterative import fgsm, greedy, pgd, pgd_restarts, unbroken
 from hiresnn.attacks.losses import LOSSES, LossGradient, WorstCandidates, best_of, loss_gradient, over_draws, transfer
 from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.attacks.search import random_noise, square
+from hiresnn.calls import parse_eps
 from hiresnn.checks import require_batch as require_images
-from hiresnn.eps import parse_eps
 
 __all__ = [
     "ATTACKS",

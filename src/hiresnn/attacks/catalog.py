@@ -24,12 +24,10 @@ from hiresnn.attacks.gate import (
 )
 from hiresnn.attacks.iterative import fgsm, greedy, pgd, pgd_restarts
 from hiresnn.attacks.search import random_noise, square
-from hiresnn.calls import Call, format_value, read_call
-from hiresnn.eps import format_eps, format_number
+from hiresnn.calls import Call, format_eps, format_number, format_value, offered, plugin, read_call
 from hiresnn.errors import AttackError, UsageError, closest, quoted, user_code
 from hiresnn.neurons import gradient_rule
 from hiresnn.neurons.rules import canonical_rule, rule_from_text
-from hiresnn.plugins import find, offered
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ def register(
 def attack_info(name: str) -> AttackInfo:
     """Return the description of an attack of the package, a registered one or a plug-in."""
     if name not in ATTACKS:
-        function = find("attacks", name)
+        function = plugin("attacks", name)
         if function is None:
             hint = "write options in parentheses, as in pgd(eps=8/255)" if set(name) & set(",=") else ""
             hint = hint or f"{closest(name, (*ATTACKS, *offered('attacks')))}, or FILE.py:FUNCTION of your own"

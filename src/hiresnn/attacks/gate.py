@@ -16,9 +16,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from hiresnn.calls import typed
+from hiresnn.calls import parse_eps, typed
 from hiresnn.checks import require_batch
-from hiresnn.eps import parse_eps
 from hiresnn.errors import AttackError, UsageError, closest, quoted
 from hiresnn.network.layers import cleared, evaluating
 

@@ -16,9 +16,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks.gate import Attack, Model, frozen
-from hiresnn.checks import require_classes, require_logits
+from hiresnn.checks import correct, require_classes, require_logits
 from hiresnn.errors import UsageError
-from hiresnn.metrics import correct
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, K], labels [B]) -> loss [B], higher where the model is further from the label."""

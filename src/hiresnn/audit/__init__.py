@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hiresnn.audit.presets import CURVE, PRESETS, AuditConfig, Preset
     from hiresnn.audit.run import run_audit, verify
     from hiresnn.audit.sweep import AuditResult, Record, audit
-    from hiresnn.eps import Bound, parse_bound
+    from hiresnn.calls import Bound, parse_bound
 
 __all__ = ["CURVE", "PRESETS", "About", "AuditConfig", "AuditResult", "Bound", "Card", "InstrumentedModel", "Preset"]
 __all__ += ["Record", "audit", "parse_bound", "run_audit", "verify"]

@@ -24,7 +24,7 @@ from hiresnn.audit.behaviour import OWN, InstrumentedModel, outcome, seed_of
 from hiresnn.audit.card import share
 from hiresnn.audit.presets import PROTOCOL
 from hiresnn.audit.sweep import WIDER, AuditResult, Broken, Record
-from hiresnn.eps import Bound
+from hiresnn.calls import Bound
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
 from hiresnn.neurons import LIF, RULES

@@ -11,7 +11,7 @@ from hiresnn.attacks import Attack, AttackSpec, Model, WorstCandidates
 from hiresnn.attacks.catalog import BUILT_IN, attack_info
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.audit.behaviour import OWN, ROUNDING, InstrumentedModel
-from hiresnn.eps import CLEAN, Bound, bound_at, parse_bound
+from hiresnn.calls import CLEAN, Bound, bound_at, parse_bound
 from hiresnn.errors import UsageError, closest
 
 

@@ -23,13 +23,12 @@ from hiresnn.audit.build_card import NO_DOUBT, SPIKES, About, Evidence, build_ca
 from hiresnn.audit.card import ANSWERS, BATCH, CONSTANT, FINITE, INPUT, PRECISION, REPEATED, WEIGHTS, Card, Share, share
 from hiresnn.audit.presets import PROTOCOL, AuditConfig
 from hiresnn.audit.sweep import AuditResult, Record, Units, audit
-from hiresnn.checks import fingerprint, require_batch
-from hiresnn.data.batches import LabelledImages, labelled
-from hiresnn.eps import parse_bound
+from hiresnn.calls import parse_bound
+from hiresnn.checks import correct, fingerprint, require_batch
+from hiresnn.data.dataset import LabelledImages, labelled
 from hiresnn.errors import RunError, UsageError
 from hiresnn.exchange import deployed
 from hiresnn.files import json_text, write_atomically
-from hiresnn.metrics import correct
 from hiresnn.network import SpikingNetwork, compiling_pays
 from hiresnn.progress import Progress
 

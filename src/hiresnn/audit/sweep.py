@@ -26,10 +26,9 @@ from hiresnn.attacks.losses import margin
 from hiresnn.audit.behaviour import OWN, Cost, InstrumentedModel, seed_of
 from hiresnn.audit.card import Check
 from hiresnn.audit.presets import DIRECTIONS, PRESETS, PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
-from hiresnn.checks import fingerprint, require_classes
-from hiresnn.eps import Bound
+from hiresnn.calls import Bound
+from hiresnn.checks import correct, fingerprint, require_classes
 from hiresnn.errors import UsageError
-from hiresnn.metrics import correct
 from hiresnn.progress import Progress
 
 Record = Mapping[str, "NDArray[Any]"]

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 from rich.table import Column, Table
 
+from hiresnn.calls import Kind, offered
 from hiresnn.cli.common import Attacks, Batch, Limit, Quiet, Run, Source, broken, display, numbers_table
 from hiresnn.errors import UsageError, quoted
-from hiresnn.plugins import Kind, offered
 from hiresnn.progress import Progress
 
 Number = TypeVar("Number", int, float)

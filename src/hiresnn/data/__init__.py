@@ -1,7 +1,16 @@
 """Data sets as uint8 tensors: loading them, selecting parts of them, and batches on the device."""
 
-from hiresnn.data.batches import Batches, flip_and_crop, tensors
-from hiresnn.data.dataset import DataSet, Split, channel_statistics, first, holdout, in_turn
+from hiresnn.data.dataset import (
+    Batches,
+    DataSet,
+    Split,
+    channel_statistics,
+    first,
+    flip_and_crop,
+    holdout,
+    in_turn,
+    tensors,
+)
 from hiresnn.data.sources import load, load_archive, load_folder
 
 __all__ = [

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hiresnn.checks import require_batch
+from hiresnn.checks import Accuracy, require_batch
 from hiresnn.errors import UsageError, closest
 from hiresnn.exchange.native import LIBRARIES, require_replaceable, unsupported_neurons, write_native
 from hiresnn.exchange.nir import (
@@ -36,7 +36,6 @@ from hiresnn.exchange.nir import (
 )
 from hiresnn.exchange.step_graph import StepGraph, require_direct, step_graph
 from hiresnn.files import write_atomically
-from hiresnn.metrics import Accuracy
 from hiresnn.network import SpikingNetwork, evaluating, record
 
 FORMATS = ("nir", "onnx", *LIBRARIES)

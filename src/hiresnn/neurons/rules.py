@@ -24,11 +24,9 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from hiresnn.calls import Call, format_value, read_call, typed
-from hiresnn.eps import format_number
+from hiresnn.calls import Call, format_number, format_value, offered, plugin, read_call, typed
 from hiresnn.errors import UsageError, closest, quoted
 from hiresnn.neurons.lif import Condition, Reset, Scan, fires, lif_steps
-from hiresnn.plugins import find, offered
 
 Surrogate = Callable[[Tensor], Tensor]
 """A rule: normalised membrane z of any shape -> d spike / d z, same shape. Hashable, without state."""
@@ -487,7 +485,7 @@ def _read(text: str) -> Call:
     """Read a rule's text, with its options as the types of their defaults."""
     call = read_call(text, "rule")
     if call.name not in RULES:
-        make = find("rules", call.name)
+        make = plugin("rules", call.name)
         if make is None:
             raise UsageError(
                 f"rule {quoted(call.name)} is not known; {closest(call.name, (*RULES, *offered('rules')))}."

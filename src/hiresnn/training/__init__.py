@@ -7,12 +7,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hiresnn.training.epochs import PRECISIONS, Average, Schedule, Selection, Training
-    from hiresnn.training.loop import Method, PeriodResult, orthogonalise, rounded, train_batch
+    from hiresnn.training.loop import (
+        PRECISIONS,
+        Average,
+        Method,
+        PeriodResult,
+        Schedule,
+        Selection,
+        Training,
+        orthogonalise,
+        rounded,
+        train_batch,
+    )
     from hiresnn.training.losses import (
+        Adversarial,
+        CraftedNoise,
         Distillation,
+        GaussianNoise,
         MembraneDistance,
         MembraneOverlap,
+        Noise,
+        NoiseInTime,
         Presentation,
         consistent,
         cross_entropy,
@@ -20,7 +35,6 @@ if TYPE_CHECKING:
         trades,
     )
     from hiresnn.training.methods import ANN_TRAININGS, METHODS, ann_method, method
-    from hiresnn.training.noise import Adversarial, CraftedNoise, GaussianNoise, Noise, NoiseInTime
     from hiresnn.training.ranks import ALONE, Ranks, joined
     from hiresnn.training.trainer import FitResult, fit
 
@@ -32,7 +46,7 @@ __all__ = [
     "train_batch",
 ]  # fmt: skip
 
-_MODULES = ("methods", "loop", "losses", "noise", "ranks", "epochs", "trainer")
+_MODULES = ("methods", "loop", "losses", "ranks", "trainer")
 
 
 def __getattr__(name: str) -> object:

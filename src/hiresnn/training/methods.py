@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from hiresnn.errors import UsageError, closest
 
@@ -25,9 +25,9 @@ class _Lazy:
 
 
 if TYPE_CHECKING:
-    from hiresnn.training import loop, losses, noise
+    from hiresnn.training import loop, losses
 else:
-    loop, losses, noise = map(_Lazy, ("loop", "losses", "noise"))
+    loop, losses = _Lazy("loop"), _Lazy("losses")
 
 State = Literal["reset", "carry"]
 
@@ -37,103 +37,73 @@ CRAFTING = FORWARD + 1
 """Cost of the gradient of the image alone."""
 
 
-class NoiseSettings(NamedTuple):
-    """Section noise of a recipe: number of periods N, eps_s and eps_t in pixel units, the state between periods."""
-
-    periods: int
-    step: float
-    bound: float
-    state: State = "reset"
-
-
 @dataclass(frozen=True)
 class TrainingMethod:
     """A row of the registry.
 
     Attributes:
-        build: makes the `Method`.
         help: what `hiresnn train --help` says; methods of robust training have only a name there, see docs/robust.md.
+        noise: makes the noise for eps_s and eps_t, in pixel units.
+        loss: returns the loss of such a noise; None for the cross-entropy, which alone distillation can replace.
+        after: returns what changes the weights after each update.
         passes: cost of a timestep beside the forward and backward pass of every training, in forward passes.
         periodic: whether a batch is split into `periods` windows of time.
         replays: whether a batch is shown `periods` times at full length.
-        own_loss: whether the loss is not the cross-entropy, so that distillation cannot replace it.
     """
 
-    build: Callable[[NoiseSettings], loop.Method]
     help: str = ""
+    noise: Callable[[float, float], losses.Noise] = lambda step, bound: losses.Noise()
+    loss: Callable[[Any], Callable[[losses.Presentation], Any]] | None = None
+    after: Callable[[], Callable[[Any], None]] | None = None
     passes: int = 0
     periodic: bool = False
     replays: bool = False
-    own_loss: bool = False
 
 
-def _periods(given: NoiseSettings, training_noise: noise.Noise, **options: Any) -> loop.Method:
-    return loop.Method(given.periods, training_noise, given.state, **options)
-
-
-def _with_own_loss(training_noise: losses.MembraneDistance | losses.MembraneOverlap) -> loop.Method:
-    return loop.Method(noise=training_noise, loss=training_noise.loss)
-
-
-METHODS: dict[str, TrainingMethod] = {
-    "traditional": TrainingMethod(lambda given: loop.Method(), "one update per batch"),
+METHODS = {
+    "traditional": TrainingMethod("one update per batch"),
     # Algorithm 1: an update per period, and crafted noise that goes on from period to period.
-    "hire": TrainingMethod(
-        lambda given: _periods(given, noise.CraftedNoise(given.step, given.bound)), "HIRE-SNN", periodic=True
-    ),
-    "gaussian": TrainingMethod(
-        lambda given: _periods(given, noise.GaussianNoise(given.step)), "hire with random noise", periodic=True
-    ),
-    "noise-free": TrainingMethod(lambda given: _periods(given, noise.Noise()), "hire without noise", periodic=True),
-    "rate": TrainingMethod(lambda given: loop.Method(), "traditional, with Poisson input"),
-    "converted": TrainingMethod(lambda given: loop.Method(), "the converted ANN, without further training"),
+    "hire": TrainingMethod("HIRE-SNN", lambda step, bound: losses.CraftedNoise(step, bound), periodic=True),
+    "gaussian": TrainingMethod("hire with random noise", lambda step, bound: losses.GaussianNoise(step), periodic=True),
+    "noise-free": TrainingMethod("hire without noise", periodic=True),
+    "rate": TrainingMethod("traditional, with Poisson input"),
+    "converted": TrainingMethod("the converted ANN, without further training"),
     # N-FGSM (de Jorge et al., NeurIPS 2022) over all timesteps, and spread over the periods.
-    "nfgsm": TrainingMethod(
-        lambda given: loop.Method(noise=noise.Adversarial(given.step, start=2 * given.bound)), passes=CRAFTING
-    ),
-    "hire-nfgsm": TrainingMethod(
-        lambda given: _periods(given, noise.NoiseInTime(given.step, given.bound)), periodic=True
-    ),
+    "nfgsm": TrainingMethod(noise=lambda step, bound: losses.Adversarial(step, start=2 * bound), passes=CRAFTING),
+    "hire-nfgsm": TrainingMethod(noise=lambda step, bound: losses.NoiseInTime(step, bound), periodic=True),
     # HIRE's noise at full length (Free-AT, Shafahi et al., NeurIPS 2019).
-    "free": TrainingMethod(
-        lambda given: loop.Method(given.periods, noise.CraftedNoise(given.step, given.bound), replay=True), replays=True
-    ),
+    "free": TrainingMethod(noise=lambda step, bound: losses.CraftedNoise(step, bound), replays=True),
     # As hire-nfgsm; the loss pulls the logits of a period to those of the period before.
     "consistency": TrainingMethod(
-        lambda given: _periods(given, noise.NoiseInTime(given.step, given.bound), loss=losses.consistent),
-        periodic=True,
-        own_loss=True,
+        noise=lambda step, bound: losses.NoiseInTime(step, bound), loss=lambda noise: losses.consistent, periodic=True
     ),
     # TRADES (Zhang et al., ICML 2019) in one step; the clean logits come first, and the loss has the clean image. The
     # published one crafts in eval mode from a normal start of deviation 1e-3, this one in train mode from a uniform.
     "trades": TrainingMethod(
-        lambda given: loop.Method(
-            noise=noise.Adversarial(given.step, start=1e-3, bound=given.bound, divergence=True), loss=losses.trades
-        ),
+        noise=lambda step, bound: losses.Adversarial(step, start=1e-3, bound=bound, divergence=True),
+        loss=lambda noise: losses.trades,
         passes=FORWARD + CRAFTING + FORWARD + BACKWARD,
-        own_loss=True,
     ),
     # SNN-RAT (Ding et al., NeurIPS 2022): FGSM, and weights that are pulled towards orthogonal ones.
     "snn-rat": TrainingMethod(
-        lambda given: loop.Method(
-            noise=noise.Adversarial(given.step, bound=given.bound, evaluating=True), after=loop.orthogonalise
-        ),
+        noise=lambda step, bound: losses.Adversarial(step, bound=bound, evaluating=True),
+        after=lambda: loop.orthogonalise,
         passes=CRAFTING,
     ),
     # SR (Liu et al., ICML 2024): FGSM, and a small gradient of the label's logit, which takes another pass.
     "sparse": TrainingMethod(
-        lambda given: loop.Method(noise=noise.Adversarial(given.step, bound=given.bound), loss=losses.sparse_gradients),
+        noise=lambda step, bound: losses.Adversarial(step, bound=bound),
+        loss=lambda noise: losses.sparse_gradients,
         passes=2 * CRAFTING + FORWARD + BACKWARD,
-        own_loss=True,
     ),
     # MPPD-TV (Ding et al., ICML 2024): the membranes of clean and adversarial image stay together.
     "mppd-tv": TrainingMethod(
-        lambda given: _with_own_loss(losses.MembraneDistance(given.step, bound=given.bound)),
+        noise=lambda step, bound: losses.MembraneDistance(step, bound=bound),
+        loss=lambda noise: noise.loss,
         passes=CRAFTING + FORWARD + BACKWARD,
-        own_loss=True,
     ),
     # MPD-SGR (Jiang et al., AAAI 2026): membranes keep away from the threshold.
-    "mpd-sgr": TrainingMethod(lambda given: _with_own_loss(losses.MembraneOverlap()), own_loss=True),
+    "mpd-sgr": TrainingMethod(noise=lambda step, bound: losses.MembraneOverlap(), loss=lambda noise: noise.loss),
 }
 """Name -> method that trains a spiking network; "converted" has no epoch, "rate" is the encoding of its network."""
 REMOVED = ("short", "twin", "memory", "rotating")
@@ -171,15 +141,21 @@ def method(name: str, *, periods: int, step: float, bound: float | None = None, 
     bound = step if bound is None else bound
     if not (step >= 0 and bound >= 0):
         raise UsageError(f"noise: step is {step} and bound is {bound}; neither may be negative.")
-    return METHODS[name].build(NoiseSettings(periods, step, bound, state))
+    entry = METHODS[name]
+    noise = entry.noise(step, bound)
+    loss = losses.cross_entropy if entry.loss is None else entry.loss(noise)
+    return loop.Method(
+        periods if entry.periodic or entry.replays else 1, noise, state if entry.periodic else "reset", loss,
+        entry.replays, None if entry.after is None else entry.after(),
+    )  # fmt: skip
 
 
-ANN_TRAININGS: dict[str, Callable[[float], noise.Noise]] = {
-    "plain": lambda eps: noise.Noise(),
-    "fgsm": lambda eps: noise.Adversarial(eps, bound=eps),
-    "n-fgsm": lambda eps: noise.Adversarial(eps, start=2 * eps),
-    "pgd": lambda eps: noise.Adversarial(eps / 4, start=eps, bound=eps, iterations=7),
-    "trades": lambda eps: noise.Adversarial(eps / 4, start=1e-3, bound=eps, iterations=7, divergence=True),
+ANN_TRAININGS: dict[str, Callable[[float], losses.Noise]] = {
+    "plain": lambda eps: losses.Noise(),
+    "fgsm": lambda eps: losses.Adversarial(eps, bound=eps),
+    "n-fgsm": lambda eps: losses.Adversarial(eps, start=2 * eps),
+    "pgd": lambda eps: losses.Adversarial(eps / 4, start=eps, bound=eps, iterations=7),
+    "trades": lambda eps: losses.Adversarial(eps / 4, start=1e-3, bound=eps, iterations=7, divergence=True),
 }
 """How an ANN is trained -> noise of its training for the bound eps."""
 

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hiresnn.attacks.gate import seeded
-from hiresnn.data.batches import Batches, LabelledImages, UserBatches
+from hiresnn.checks import Accuracy
+from hiresnn.data.dataset import Batches, LabelledImages, UserBatches
 from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.files import write_atomically
-from hiresnn.metrics import Accuracy
 from hiresnn.models import QCFS
 from hiresnn.network import (
     Encoding,
@@ -34,8 +34,7 @@ from hiresnn.network import (
     uncompiled,
 )
 from hiresnn.progress import Progress
-from hiresnn.training.epochs import PRECISIONS, Average, Schedule, Selection, Training
-from hiresnn.training.loop import Method
+from hiresnn.training.loop import PRECISIONS, Average, Method, Schedule, Selection, Training
 from hiresnn.training.methods import METHOD_NAMES, instead_of
 from hiresnn.training.methods import method as method_of
 from hiresnn.training.ranks import ALONE, Ranks
