@@ -25,24 +25,16 @@ __all__ = ["SpikingNetwork", "__version__", "build", "convert", "evaluate", "fit
 __all__ += ["load", "run_audit", "save"]
 __all__ += ["analysis", "attacks", "audit", "data", "foreign", "hub", "models", "network", "neurons", "training"]
 
-_HOMES = {
-    "SpikingNetwork": "hiresnn.network",
-    "build": "hiresnn.models",
-    "convert": "hiresnn.network",
-    "evaluate": "hiresnn.analysis.accuracy",
-    "fit": "hiresnn.training",
-    "from_pretrained": "hiresnn.hub",
-    "gradient_rule": "hiresnn.neurons",
-    "load": "hiresnn.app.targets",
-    "run_audit": "hiresnn.audit",
-    "save": "hiresnn.app.networks",
-}
+_HOMES = {"SpikingNetwork": "network", "convert": "network", "build": "models", "gradient_rule": "neurons"}
+_HOMES |= {"fit": "training", "run_audit": "audit", "evaluate": "analysis.accuracy", "from_pretrained": "hub"}
+_HOMES |= {"load": "app.targets", "save": "app.networks"}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'hiresnn' has no attribute '{name}'")
-    value = getattr(import_module(_HOMES[name]), name) if name in _HOMES else import_module(f"hiresnn.{name}")
+    module = import_module(f"hiresnn.{_HOMES.get(name, name)}")
+    value = getattr(module, name) if name in _HOMES else module
     globals()[name] = value
     return value
 

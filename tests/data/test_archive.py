@@ -162,7 +162,7 @@ GREY = np.zeros((6, 4, 4), dtype=np.uint8)
         ({"y_train": np.zeros(6)}, "y_train is float64"),
         ({"y_train": np.array([0, 1, 2, 0, 9, 1])}, "y_train counts classes with gaps; count from 0"),
         ({"class_names": np.array([1, 2, 3])}, r"class_names is int64 \[3\]; save strings"),
-        ({"class_names": np.array(["a", None])}, "class_names is an array of Python objects.*as an array of str"),
+        ({"class_names": np.array(["a", None])}, "class_names is an array of Python objects.*as str"),
         ({"x_train": np.array([None] * 6)}, "x_train is an array of Python objects.*could run code"),
     ],
 )

@@ -13,17 +13,5 @@ from hiresnn.data.dataset import (
 )
 from hiresnn.data.sources import load, load_archive, load_folder
 
-__all__ = [
-    "Batches",
-    "DataSet",
-    "Split",
-    "channel_statistics",
-    "first",
-    "flip_and_crop",
-    "holdout",
-    "in_turn",
-    "load",
-    "load_archive",
-    "load_folder",
-    "tensors",
-]
+__all__ = ["Batches", "DataSet", "Split", "channel_statistics", "first", "flip_and_crop", "holdout", "in_turn"]
+__all__ += ["load", "load_archive", "load_folder", "tensors"]

@@ -270,7 +270,7 @@ def _crop(size: int, padding: int, batch: int, generator: torch.Generator) -> In
     return (size - 1) - ((size - 1) - position).abs()  # and at the last
 
 
-LabelledImages = tuple[Tensor, Tensor] | Split | Dataset[Any] | Iterable[tuple[Tensor, Tensor]]  # see `tensors`
+LabelledImages = Split | Dataset[Any] | Iterable[Any]  # see `tensors`
 
 
 class UserBatches:
@@ -342,7 +342,7 @@ class UserBatches:
             yield images.div_(255) if pixels.dtype == torch.uint8 else images, labels.to(self.device, torch.int64)
 
 
-def labelled(images: Tensor | LabelledImages, labels: Tensor | None, batch_size: int = 200) -> tuple[Tensor, Tensor]:
+def labelled(images: LabelledImages, labels: Any, batch_size: int = 200) -> tuple[Tensor, Tensor]:
     """Return images and labels as tensors; without `labels`, `images` must have them, see `tensors`."""
     if labels is None:
         return tensors(images, batch_size=batch_size)

@@ -51,10 +51,9 @@ def load(source: str, *, size: int | None = None, cache: Path | None = None) -> 
     """
     if size is not None and size < 1:
         raise UsageError(f"size is {size}; give a whole number of pixels, at least 1.")
-    if source == "digits":
-        return _resized(load_digits(), size)
-    if source in DOWNLOADED:
-        return _resized(_download(source, cache or cache_folder("data")), size)
+    if source == "digits" or source in DOWNLOADED:
+        dataset = load_digits() if source == "digits" else _download(source, cache or cache_folder("data"))
+        return replace(dataset, train=_resized(dataset.train, size), test=_resized(dataset.test, size))
     path = Path(os.path.expanduser(source))  # noqa: PTH111  pathlib raises an error for an unknown user
     try:
         if path.is_dir():
@@ -63,13 +62,9 @@ def load(source: str, *, size: int | None = None, cache: Path | None = None) -> 
             return load_archive(path, size)
     except OSError as error:
         raise DataError(f"{quoted(source, 200)} cannot be read ({error.strerror}); give another path.") from error
-    if "/" in source:
-        raise UsageError(
-            f"there is no folder and no .npz file {quoted(source, 200)}; check the path, or give another with --data."
-        )
     raise UsageError(
-        f"there is no data set {quoted(source, 200)}; give digits, {', '.join(DOWNLOADED)}, the path of a folder with "
-        "train/<class>/ and test/<class>/, or the path of an .npz file."
+        f"there is no data set, folder or .npz file {quoted(source, 200)}; give digits, {', '.join(DOWNLOADED)}, or "
+        "the path of a folder with train/<class>/ and test/<class>/, or of an .npz file."
     )
 
 
@@ -142,7 +137,7 @@ def load_archive(path: Path, size: int | None = None) -> DataSet:
     arrays = _read_archive(path)
     train_x, train_y, test_x, test_y = list(arrays)[:4]
     train, test = (
-        _resized_split(Split(_images(f"{path}: {x}", arrays[x]), _labels(f"{path}: {y}", arrays[y])), size)
+        _resized(Split(_images(f"{path}: {x}", arrays[x]), _labels(f"{path}: {y}", arrays[y])), size)
         for x, y in ((train_x, train_y), (test_x, test_y))
     )
     if (names := arrays.get("class_names")) is None:
@@ -177,12 +172,10 @@ def _read_archive(path: Path) -> dict[str, Array]:
     except DataError:
         raise
     except Exception as error:  # NumPy and zipfile raise errors of many types for damaged files
+        problem = f"cannot be read, the file is damaged ({error}); write it again"
         if "allow_pickle" in str(error):
-            raise DataError(
-                f"{path}: {field} is an array of Python objects, which could run code and is never loaded; save an "
-                "array of numbers with rows of equal length, and class_names as an array of str."
-            ) from error
-        raise DataError(f"{path}: {field} cannot be read, the file is damaged ({error}); write it again.") from error
+            problem = "is an array of Python objects, which could run code; save numbers, and class_names as str"
+        raise DataError(f"{path}: {field} {problem}.") from error
     return arrays
 
 
@@ -346,14 +339,10 @@ def _fitted(image: Image.Image, size: int | None) -> Image.Image:
     return ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)
 
 
-def _resized_split(split: Split, size: int | None) -> Split:
+def _resized(split: Split, size: int | None) -> Split:
     count, channels, height, width = split.images.shape
     if size is None or (height, width) == (size, size):
         return split
     planes = split.images.flatten(0, 1).numpy()  # of any number of channels, each scaled as a grey image
     stacked = np.stack([np.asarray(_fitted(Image.fromarray(plane), size)) for plane in planes])
     return Split(torch.from_numpy(stacked).view(count, channels, size, size), split.labels)
-
-
-def _resized(dataset: DataSet, size: int | None) -> DataSet:
-    return replace(dataset, train=_resized_split(dataset.train, size), test=_resized_split(dataset.test, size))
