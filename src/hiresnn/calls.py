@@ -172,7 +172,9 @@ def format_value(value: Any) -> str:
         return format_eps(value)
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(format_value, value))}]"
-    if isinstance(value, str) and not re.fullmatch(r"(?!(True|False|None)$)[A-Za-z_]\w*(-[A-Za-z_]\w*)*", value):
+    if isinstance(value, str) and not re.fullmatch(
+        r"(?!(True|False|None)$)[A-Za-z_]\w*(-[A-Za-z_]\w*)*", value, re.ASCII
+    ):
         return repr(value)
     return str(value)
 
