@@ -19,6 +19,7 @@ from hiresnn.app.train import train, training_cost
 from hiresnn.attacks import ATTACKS, fgsm, parse
 from hiresnn.cli.evaluate import table
 from hiresnn.errors import HiresnnError, UsageError
+from hiresnn.network import record
 from hiresnn.progress import Progress
 from hiresnn.report.pages import read_runs
 
@@ -127,6 +128,35 @@ def test_a_network_that_never_spikes_is_called_dead(runs, tmp_path):
     save(network, runs / "run" / MODEL)
     assert attacked(runs / "run", out=tmp_path / "a.json")["dead_layer"] == first[0]
     assert "dead_layer" not in attacked(runs / "same", out=tmp_path / "a.json")
+
+
+def test_a_layer_that_only_spikes_on_later_images_is_not_dead(runs, tmp_path):
+    digits, network = data.load("digits"), load(runs / "run" / MODEL)
+    pictures, (*_, (name, lif)) = data.first(digits.test, 20).images, network.neurons.items()
+
+    def highest(picture):
+        """The threshold up to which the last layer of neurons spikes."""
+        low, high = 0.0, 1000.0
+        for _ in range(40):
+            lif.threshold.data.fill_(middle := (low + high) / 2)
+            with torch.no_grad(), record(network) as spikes:
+                network(picture[None] / 255)
+            low, high = (middle, high) if spikes[name].any() else (low, middle)
+        return low
+
+    limits = torch.tensor([highest(picture) for picture in pictures])
+    lif.threshold.data.fill_((limits.min() + limits.max()) / 2)
+    save(network, runs / "run" / MODEL)
+    silent_first = pictures[limits.argsort()].permute(0, 2, 3, 1).numpy()
+    shown = {
+        "x_train": silent_first,
+        "y_train": np.arange(20) % 10,
+        "x_test": silent_first,
+        "y_test": np.arange(20) % 10,
+    }
+    np.savez(tmp_path / "a.npz", **shown)
+    options = {"batch_size": 1, "limit": 0, "out": tmp_path / "a.json"}
+    assert "dead_layer" not in attacked(runs / "run", source=str(tmp_path / "a.npz"), **options)
 
 
 def test_figures_of_fewer_images_give_way_and_those_of_more_or_other_images_are_not_replaced(runs, tmp_path):

@@ -15,6 +15,7 @@ from hiresnn.app.recipe import (
     shipped,
     shipped_text,
     stated_keys,
+    text_of,
 )
 from hiresnn.errors import RecipeError
 from hiresnn.files import parse_toml
@@ -156,6 +157,9 @@ def test_a_mistake_in_a_file_is_named_with_the_file(tmp_path, text, message):
     path.write_text(text, encoding="latin-1")
     with pytest.raises(RecipeError, match=message):
         read(path)
+    if "\xff" in text:
+        with pytest.raises(RecipeError, match=message):
+            text_of(path)
 
 
 def test_what_is_no_recipe_is_refused(tmp_path):

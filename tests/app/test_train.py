@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hiresnn.app.build import device_of, splits
+from hiresnn.app.evaluate import evaluate
 from hiresnn.app.folder import LOCK, MODEL, RunFolder
 from hiresnn.app.networks import load
 from hiresnn.app.recipe import COUNTS, dump, override
@@ -95,6 +96,13 @@ def test_every_method_that_trains_has_its_first_losses():
 
 
 @pinned
+def test_training_and_evaluation_leave_the_random_numbers_of_the_caller_alone(tiny, tmp_path):
+    before = torch.get_rng_state()
+    train(tiny, out=tmp_path / "run", progress=Progress(quiet=True))
+    evaluate(tmp_path / "run", limit=10, progress=Progress(quiet=True))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_the_thresholds_of_a_converted_network_are_known_to_three_digits(tiny, tmp_path):
     out = fit(override(tiny, {"method": "converted", "ann.epochs": "1"}), tmp_path / "run")
     network = load(out / MODEL)

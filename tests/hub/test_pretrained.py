@@ -107,6 +107,8 @@ def test_a_folder_of_networks_replaces_the_download(installed, monkeypatch):
     monkeypatch.setenv(FOLDER_VARIABLE, str(installed / "networks"))
     assert folder_of("far") == installed / "networks" / "far"
     assert [run.name for run in shipped()] == list(folders())
+    (installed / "networks" / "far" / CARD).unlink()
+    assert [run.name for run in shipped()] == [name for name in folders() if name != "far"]
 
 
 def test_a_server_that_never_answers_is_given_up(installed, monkeypatch):

@@ -72,9 +72,9 @@ def evaluate(
                 compile_neurons(recipe.compile, model, image, passes, progress if model is network else None)
 
         def measured(title: str, attack: Attack | None = None, eps: float | None = None) -> float:
-            torch.manual_seed(attack_seed)
             options: dict[str, Any] = {"batch_size": batch_size, "device": device, "progress": progress}
-            return round(accuracy(network, images, attack=attack, eps=eps, title=title, **options), 2)
+            with seeded(attack_seed):
+                return round(accuracy(network, images, attack=attack, eps=eps, title=title, **options), 2)
 
         clean = measured("clean")
         figures: dict[str, dict[str, Any]] = {}
@@ -91,11 +91,14 @@ def evaluate(
         result: dict[str, Any] = {"clean": clean, "attacks": _merged(earlier, figures)}
         result |= {"images": len(images), "seed": recipe.seed, "data": dataset.digest}
         if isinstance(network, SpikingNetwork):
-            batch, _ = next(iter(Batches(images, batch_size, device=device)))
-            with torch.no_grad(), record(network.eval()) as spikes:
-                network(batch)
-            if (dead := next((layer for layer, fired in spikes.items() if not fired.any()), None)) is not None:
-                result["dead_layer"] = dead  # the logits then do not depend on the image
+            silent = list(network.neurons)
+            for batch, _ in Batches(images, batch_size, device=device):
+                with torch.no_grad(), record(network.eval()) as spikes:
+                    network(batch)
+                if not (silent := [layer for layer in silent if not spikes[layer].any()]):
+                    break
+            if silent:
+                result["dead_layer"] = silent[0]  # the logits then do not depend on the image
         if out is None:
             folder.write_json(name, result)
         else:

@@ -312,7 +312,9 @@ def shipped_text(name: str) -> str:
 
 def text_of(name_or_path: str | Path) -> str:
     """Return the TOML text of a recipe of the package or of a file."""
-    return _located(name_or_path)[0].read_text(encoding="utf-8")
+    path, source = _located(name_or_path)
+    read_toml(path, name=source, error=RecipeError)
+    return path.read_text(encoding="utf-8")
 
 
 def read(name_or_path: str | Path, context: str | None = None) -> Recipe:

@@ -89,7 +89,8 @@ def train(
     `log_to`. Raises HiresnnError, with one sentence, if the recipe, data, folder, memory or training fails.
     """
     out = out or default_folder(recipe)
-    with _enough_memory():
+    # Weights are drawn after torch.manual_seed; the caller's random numbers go on as if nothing had been trained.
+    with _enough_memory(), torch.random.fork_rng(range(torch.cuda.device_count()), device_type="cuda"):
         # What can be wrong with recipe and data comes out before a folder is created, on all ranks.
         all_raise(ranks, lambda: _check_request(recipe, ranks))
         ranks.agree({key: value for key, value in flatten(recipe).items() if key != "device"})

@@ -78,8 +78,8 @@ def names() -> list[str]:
 
 
 def shipped() -> list[Run]:
-    """Return the networks on this machine with their recipes, results and audit cards, sorted by name."""
-    return read_runs(list(folders().values()))
+    """Return the audited networks on this machine with their recipes, results and cards, sorted by name."""
+    return [run for run in read_runs(list(folders().values())) if run.card is not None]
 
 
 def remedy() -> str:
