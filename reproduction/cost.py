@@ -20,14 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hiresnn.app.build import (
-    calibrate_by,
-    compile_neurons,
-    device_of,
-    method_of,
-    optimizer_of,
-    spiking_network,
-)
+from hiresnn.app.build import calibrate_by, compile_neurons, device_of, method_of, optimizer_of, spiking_network
 from hiresnn.app.folder import cpu_model
 from hiresnn.app.recipe import Recipe
 from hiresnn.data import Batches, Split

@@ -1,7 +1,5 @@
 """`convert` against one timestep after another, for random networks of stateless layers."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 
 import pytest

@@ -4,8 +4,6 @@ Two processes share the time, as the machine has at least two cores: one kills, 
 campaign for its part. `python -m tests.torture.mutations` shows that the campaigns find planted bugs.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

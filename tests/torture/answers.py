@@ -4,8 +4,6 @@ Nothing here crashes. A row of NaN must be a wrong answer, weights of NaN must b
 changed must not return what it found for the network before.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import random

@@ -1,7 +1,5 @@
 """Campaign "disk": a full disk at each write, and odd names; one sentence each, and nothing is lost."""
 
-from __future__ import annotations
-
 import itertools
 import shutil
 import tempfile

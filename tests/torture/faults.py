@@ -1,7 +1,5 @@
 """Faults that a campaign installs in a child: a kill or a full disk at the n-th file that is written."""
 
-from __future__ import annotations
-
 import errno
 import itertools
 import os

@@ -3,8 +3,6 @@
 No input may lead to a traceback, a hang, an unbounded allocation or a silently accepted NaN.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import random

@@ -4,8 +4,6 @@ A case runs in a forked child, so that a crash, a hang or a greedy allocation en
 Forking after torch has been imported saves the seconds that every new interpreter would need.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 import select

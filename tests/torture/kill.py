@@ -3,8 +3,6 @@
 Every command that writes is killed once or twice and then called again. Nothing may be lost, damaged or different.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import random

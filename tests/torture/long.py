@@ -1,7 +1,5 @@
 """Campaign "long": memory stays flat over many epochs and attacks."""
 
-from __future__ import annotations
-
 import gc
 import resource
 import tempfile

@@ -1,7 +1,5 @@
 """`python -m tests.torture.mutations` plants bugs in a copy of the source; a campaign must find each of them."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The tiny runs that campaigns work on, and how the states of two folders are compared."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

@@ -118,7 +118,7 @@ zoo = typer.Typer(
     "Each network comes with its recipe, its results and an audit of its robustness (docs/share.md). From Python, "
     'hiresnn.from_pretrained("NAME") loads it; hiresnn zoo copy makes a run folder. Networks that are not part of the '
     "package are downloaded when they are used first.\n\n"
-    "Example: hiresnn zoo copy digits-hire mine, then hiresnn audit mine --verify mine/audit/card.json",
+    "Example: hiresnn zoo copy digits-hire mine, then hiresnn audit mine --verify mine/audit/card.json"
 )
 
 

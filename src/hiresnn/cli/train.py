@@ -180,7 +180,7 @@ recipes_app = typer.Typer(
     help="List, show, copy and check recipes. Without a command, list the recipes of the package.\n\n"
     "A recipe is a short TOML file that describes a run. Train it by its name, change single values with hiresnn train "
     '--set, or edit a copy. With extends = "NAME" it contains only what differs from that recipe.\n\n'
-    "Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml, then hiresnn train mine.toml",
+    "Example: hiresnn recipes copy vgg5-cifar10-cpu mine.toml, then hiresnn train mine.toml"
 )
 
 

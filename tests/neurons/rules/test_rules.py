@@ -1,16 +1,7 @@
 import pytest
 import torch
 
-from hiresnn.neurons.rules import (
-    Arctan,
-    Erfc,
-    Exponential,
-    Linear,
-    Rectangular,
-    Sigmoid,
-    StraightThrough,
-    triangular,
-)
+from hiresnn.neurons.rules import Arctan, Erfc, Exponential, Linear, Rectangular, Sigmoid, StraightThrough, triangular
 
 Z = torch.tensor([-1.0, -0.25, 0.0, 0.5], dtype=torch.float64)
 
