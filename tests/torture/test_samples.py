@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.torture import answers, disk, fuzz, kill
+from tests.torture import answers, disk, fuzz, kill, mutations
 from tests.torture.harness import Case, in_child, run_cases
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the campaigns need Linux")
@@ -27,6 +27,11 @@ def test_a_sample_of_the_campaign_passes(name, tmp_path):
     chosen = itertools.islice(cases(tmp_path), which.start, which.stop, which.step)
     failed = [f"{outcome.name}: {outcome.problem}" for outcome in run_cases(chosen, math.inf) if outcome.problem]
     assert not failed
+
+
+def test_the_bugs_that_the_campaigns_must_find_can_be_planted():
+    for bug in mutations.BUGS:
+        assert (mutations.ROOT / "src" / "hiresnn" / bug.file).read_text().count(bug.old) == 1, bug.what
 
 
 def test_the_harness_notices_a_traceback_a_hang_a_greedy_allocation_and_a_wrong_exit_code():
