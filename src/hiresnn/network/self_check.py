@@ -245,5 +245,5 @@ def _close(value: Tensor, expected: Tensor, *, rtol: float, atol: float) -> bool
     """Tell whether two tensors agree; `atol` is a share of the largest expected number."""
     if value.shape != expected.shape:
         return False
-    scale = float(expected.abs().max()) if expected.numel() and expected.is_floating_point() else 0.0
-    return torch.allclose(value, expected, rtol=rtol, atol=atol * scale)
+    scale = float(expected.abs().nan_to_num().max()) if expected.numel() and expected.is_floating_point() else 0.0
+    return torch.allclose(value, expected, rtol=rtol, atol=atol * scale, equal_nan=True)
