@@ -110,14 +110,17 @@ def parse_json(
         raise error(f"{name} is damaged ({reason}); {remedy}.") from None
 
 
-def read_toml(path: Path, *, name: str = "", error: type[HiresnnError] = RunError) -> dict[str, Any]:
-    """Read a TOML file, which messages call `name` or by its path. Raises as `read_json` does."""
-    name = name or str(path)
+def read_text(path: Path, *, name: str = "", error: type[HiresnnError] = RunError) -> str:
+    """Read a file of TOML as text, which messages call `name` or by its path. Raises as `read_json` does."""
     try:
-        text = _content(path, "check its name and permissions", error).decode()
+        return _content(path, "check its name and permissions", error).decode()
     except UnicodeDecodeError:
-        raise error(f"{name} is not UTF-8 text; write it as TOML.") from None
-    return parse_toml(text, name, error=error)
+        raise error(f"{name or path} is not UTF-8 text; write it as TOML.") from None
+
+
+def read_toml(path: Path, *, name: str = "", error: type[HiresnnError] = RunError) -> dict[str, Any]:
+    """Read a TOML file. Arguments and errors are those of `read_text`."""
+    return parse_toml(read_text(path, name=name, error=error), name or str(path), error=error)
 
 
 def parse_toml(text: str, name: str, *, error: type[HiresnnError] = RunError) -> dict[str, Any]:

@@ -178,7 +178,7 @@ FORGERIES = {
     most_images_dropped: "that the attacks ran on the images that stand",
     part_changed("subject", timesteps=2): "the card says timesteps = 2 of its network",
     part_changed("subject", fingerprint="0" * 64): "the network's weights are not those that the card names",
-    part_changed("data", size=[1, 16, 16]): "the card says images of the size = [1, 16, 16]",
+    part_changed("data", size=[1, 16, 16]): "the card says image size = [1, 16, 16]",
     part_changed("data", classes=["0", "1"]): "the card says output classes = 2",
     part_changed("setting", preset="thorough"): "that the attacks ran on the images that stand",
     part_changed("conclusion", headline="Report at most 99.0 %."): "the headline of the card is",

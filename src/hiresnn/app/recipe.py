@@ -26,7 +26,7 @@ from pydantic import (
 
 from hiresnn.calls import format_eps, parse_eps
 from hiresnn.errors import RecipeError, RunError, UsageError, closest, quoted
-from hiresnn.files import parse_toml, read_toml
+from hiresnn.files import parse_toml, read_text, read_toml
 from hiresnn.training.methods import METHODS, REMOVED, instead_of
 
 SEMANTICS = 1
@@ -313,8 +313,7 @@ def shipped_text(name: str) -> str:
 def text_of(name_or_path: str | Path) -> str:
     """Return the TOML text of a recipe of the package or of a file."""
     path, source = _located(name_or_path)
-    read_toml(path, name=source, error=RecipeError)
-    return path.read_text(encoding="utf-8")
+    return read_text(path, name=source, error=RecipeError)
 
 
 def read(name_or_path: str | Path, context: str | None = None) -> Recipe:

@@ -34,6 +34,7 @@ from hiresnn.app.folder import ANN, CONVERSION, METRICS, MODEL, RESULT, RESUME, 
 from hiresnn.app.networks import load, save
 from hiresnn.app.recipe import COUNTS, LONGEST_NAME, SEMANTICS, Recipe, changed, digest, flatten
 from hiresnn.app.targets import OwnCode, UserCode, announce, own_code, weights_digest
+from hiresnn.attacks import seeded
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.errors import HiresnnError, UsageError, quoted, user_code
 from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate
@@ -89,8 +90,7 @@ def train(
     `log_to`. Raises HiresnnError, with one sentence, if the recipe, data, folder, memory or training fails.
     """
     out = out or default_folder(recipe)
-    # Weights are drawn after torch.manual_seed; the caller's random numbers go on as if nothing had been trained.
-    with _enough_memory(), torch.random.fork_rng(range(torch.cuda.device_count()), device_type="cuda"):
+    with _enough_memory(), seeded(recipe.seed):  # the caller's random numbers go on as if nothing had been trained
         # What can be wrong with recipe and data comes out before a folder is created, on all ranks.
         all_raise(ranks, lambda: _check_request(recipe, ranks))
         ranks.agree({key: value for key, value in flatten(recipe).items() if key != "device"})

@@ -284,6 +284,7 @@ def read_archive(path: Path) -> Record:
         raise RunError(f"{path} does not exist, so there are no adversarial images to check; {advice}.")
     try:
         arrays = _unpacked(path.read_bytes())
+    # zipfile says NotImplementedError of a damaged compression method
     except (OSError, ValueError, BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise RunError(f"{path} is damaged ({error}); {advice}.") from None
     rows = {values.shape[:1] for values in arrays.values()}
@@ -380,7 +381,7 @@ def _subject_faults(card: Card, network: InstrumentedModel) -> Iterator[str]:
     names, data, actual = ("timesteps", "neurons", "random", "draws", "rounds"), card.data, subject_of(network, About())
     values = [(name, getattr(card.subject, name), getattr(actual, name)) for name in names]
     values += [("output classes", len(data.classes), network.classes)]
-    values += [("images of the size", data.size, list(network.observed.shape[1:]))]
+    values += [("image size", data.size, list(network.observed.shape[1:]))]
     for name, stated, true in values:
         if stated != true:
             yield f"the card says {name} = {stated} of its network, which has {true}"
