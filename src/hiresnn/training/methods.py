@@ -30,6 +30,11 @@ else:
     loop, losses = _Lazy("loop"), _Lazy("losses")
 
 State = Literal["reset", "carry"]
+SpikingMethod = Literal[
+    "traditional", "hire", "gaussian", "noise-free", "rate", "nfgsm", "hire-nfgsm", "free", "consistency", "trades",
+    "snn-rat", "sparse", "mppd-tv", "mpd-sgr",
+]  # fmt: skip
+"""The methods that `fit` trains a spiking network with: all of METHODS but "converted", for type checkers."""
 
 FORWARD, BACKWARD = 1, 2
 """Cost in passes: a backward pass computes the gradients of inputs and weights, two products where forward has one."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ from hiresnn.network import (
 )
 from hiresnn.progress import Progress
 from hiresnn.training.loop import PRECISIONS, Average, Method, Schedule, Selection, Training
-from hiresnn.training.methods import METHOD_NAMES, instead_of
+from hiresnn.training.methods import METHOD_NAMES, SpikingMethod, instead_of
 from hiresnn.training.methods import method as method_of
 from hiresnn.training.ranks import ALONE, Ranks
 
@@ -45,9 +45,11 @@ COMPILING = "Neurons are compiled at the first batch: half a minute the first ti
 SEAL = b"hiresnn-sha256:"
 """Precedes the SHA-256 at the end of a checkpoint."""
 
+Network = TypeVar("Network", bound=nn.Module)
+
 
 @dataclass(frozen=True)
-class FitResult:
+class FitResult(Generic[Network]):
     """What `fit` returns.
 
     Attributes:
@@ -57,17 +59,38 @@ class FitResult:
         test_accuracy: percent of the test images; None without test images.
     """
 
-    network: nn.Module
+    network: Network
     rows: list[dict[str, Any]]
     test_accuracy: float | None
 
 
+# For type checkers: by its name, each method but "ann" trains a spiking network, whatever network it was given.
+@overload
+def fit(
+    network: nn.Module, train: LabelledImages | Batches, test: LabelledImages | None = ..., *,
+    method: SpikingMethod = ..., epochs: int = ..., batch_size: int = ..., lr: float | None = ...,
+    noise_step: float = ..., periods: int = ..., timesteps: int = ..., seed: int | None = ..., precision: str = ...,
+    rounding: str | None = ..., compile: bool | Literal["auto"] = ..., optimizer: Optimizer | None = ...,
+    schedule: Schedule | None = ..., average: float = ..., selection: Selection | None = ..., ranks: Ranks = ...,
+    title: str = ..., progress: bool | Progress = ..., checkpoint: str | Path | None = ...,
+    settings: Mapping[str, Any] | None = ..., log: Callable[[dict[str, Any]], object] | None = ...,
+) -> FitResult[SpikingNetwork]: ...  # fmt: skip
+@overload
+def fit(
+    network: Network, train: LabelledImages | Batches, test: LabelledImages | None = ..., *,
+    method: Literal["ann"] | Method, epochs: int = ..., batch_size: int = ..., lr: float | None = ...,
+    noise_step: float = ..., periods: int = ..., timesteps: int = ..., seed: int | None = ..., precision: str = ...,
+    rounding: str | None = ..., compile: bool | Literal["auto"] = ..., optimizer: Optimizer | None = ...,
+    schedule: Schedule | None = ..., average: float = ..., selection: Selection | None = ..., ranks: Ranks = ...,
+    title: str = ..., progress: bool | Progress = ..., checkpoint: str | Path | None = ...,
+    settings: Mapping[str, Any] | None = ..., log: Callable[[dict[str, Any]], object] | None = ...,
+) -> FitResult[Network]: ...  # fmt: skip
 def fit(
     network: nn.Module,
     train: LabelledImages | Batches,
     test: LabelledImages | None = None,
     *,
-    method: str | Method = "hire",
+    method: SpikingMethod | Literal["ann"] | Method = "hire",
     epochs: int = 30,
     batch_size: int = 32,
     lr: float | None = None,
@@ -88,7 +111,7 @@ def fit(
     checkpoint: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     log: Callable[[dict[str, Any]], object] | None = None,
-) -> FitResult:
+) -> FitResult[Any]:
     """Train a network in place, a spiking one by Adam over its own T, an ANN by SGD with momentum.
 
     With a method of spiking networks, a trained ANN is first converted with up to 512 training images, with rescale,
