@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     source, out = paths or (ROOT / "docs", ROOT / "build/docs")
     start, log = time.monotonic(), out.with_name(f"{out.name}.log")
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes, as cells take most of the time. Every page is read again (-E), so that no failure of it is forgotten.
+    # Two processes, as cells take most of the time. Every page is read again (-E): its failures are part of the result.
     command = [sys.executable, "-m", "sphinx", "-E", "-q", "-j", "2", "-w", str(log)]
     command += ["-D", "nb_execution_mode=off"] if fast else []
     code = subprocess.run([*command, str(source), str(out)]).returncode

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hiresnn import errors
 from hiresnn.app.recipe import Recipe, flatten, override, read
 from hiresnn.models import MODELS
 from hiresnn.training.methods import METHOD_NAMES
@@ -66,3 +67,20 @@ def test_the_page_of_recipe_keys_states_every_limit_and_every_choice(key):
     stated = [f"{float(number):g}" for number in re.findall(r"\d[\d.e]*", allowed.replace(",", ""))]
     stated += re.findall("`([^`]+)`", allowed)
     assert {*_constraints(part["properties"][name], schema["$defs"]), *choices} - {*stated} == set()
+
+
+def test_nothing_says_to_install_hiresnn_from_an_index_which_does_not_have_it():
+    files = [path for folder in ("docs", "src", "examples", "results") for path in (ROOT / folder).rglob("*")]
+    files = [path for path in files if path.suffix in (".md", ".py", ".toml", ".html")]
+    texts = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *files]}
+    assert len(texts) > 100
+    assert [path for path, text in texts.items() if re.search(r"pip install [^`\n]*(?<![/-])\bhiresnn\b", text)] == []
+    assert [path for path, text in texts.items() if re.search(r"(?<!\w)hiresnn\[\w", text)] == []
+
+
+def test_a_message_about_an_extra_installs_its_packages_not_hiresnn_again(monkeypatch):
+    requirements = ["torch>=2.6", "nir<2,>=1.0.6; extra == 'nir'", "nirtorch>=2.6 ; extra == 'peers'"]
+    monkeypatch.setattr(errors, "requires", lambda name: requirements)
+    assert errors.install_command("nir") == "pip install 'nir<2,>=1.0.6'"
+    monkeypatch.setattr(errors, "requires", lambda name: None)
+    assert errors.install_command("nir") == "pip install '.[nir]'"

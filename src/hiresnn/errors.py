@@ -1,9 +1,11 @@
 """Errors that a user can fix: the command line prints their message alone and exits with `exit_code`."""
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, requires
 
 LONGEST_VALUE = 80  # characters of a user's text in a message
 
@@ -76,6 +78,21 @@ def user_code(
 def command_line(*words: object) -> str:
     """Return a command of hiresnn as a shell reads it, for a user to copy."""
     return shlex.join(["hiresnn", *map(str, words)])
+
+
+def packages_of(extra: str) -> list[str]:
+    """Return the packages of an extra of hiresnn with their versions, such as "nir<2,>=1.0.6"; [] if it has none."""
+    try:
+        requirements = [re.split(r" *; *", requirement, maxsplit=1) for requirement in requires("hiresnn") or []]
+    except PackageNotFoundError:  # the source is used without having been installed
+        return []
+    marker = re.compile(rf"extra *== *['\"]{extra}['\"]")
+    return [package for package, *markers in requirements if markers and marker.search(markers[0])]
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs the packages of an extra, wherever hiresnn itself came from."""
+    return shlex.join(["pip", "install", *(packages_of(extra) or [f".[{extra}]"])])
 
 
 def closest(word: object, known: Iterable[str]) -> str:

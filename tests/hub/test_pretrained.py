@@ -168,7 +168,7 @@ def test_a_repository_is_downloaded_without_anything_that_runs_code(run, hub, mo
     with pytest.raises(RunError, match=r"no folder me/other, and .*cannot be downloaded \(OSError: 404\); check"):
         from_pretrained("me/other")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UsageError, match=r"pip install 'hiresnn\[hub\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'huggingface[-_]hub"):
         from_pretrained("me/mine")
 
 

@@ -113,7 +113,7 @@ def test_an_upload_creates_the_repository_and_sends_the_folder(tmp_path, hub, mo
     with pytest.raises(RunError, match=r"could not be published \(OSError: 404\); check the name, your login and"):
         upload(tmp_path, "me/other")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UsageError, match=r"pip install 'hiresnn\[hub\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'huggingface[-_]hub"):
         upload(tmp_path, "me/mine")
     with pytest.raises(UsageError, match="write user/name"):
         upload(tmp_path, "mine")

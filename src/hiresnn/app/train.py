@@ -36,7 +36,7 @@ from hiresnn.app.recipe import COUNTS, LONGEST_NAME, SEMANTICS, Recipe, changed,
 from hiresnn.app.targets import OwnCode, UserCode, announce, own_code, weights_digest
 from hiresnn.attacks import seeded
 from hiresnn.data import Batches, DataSet, Split
-from hiresnn.errors import HiresnnError, UsageError, quoted, user_code
+from hiresnn.errors import HiresnnError, UsageError, install_command, quoted, user_code
 from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate
 from hiresnn.progress import Progress
 from hiresnn.training import ALONE, Method, Ranks, Schedule, Selection, ann_method, fit
@@ -361,7 +361,7 @@ def _tensorboard(folder: Path) -> Log:
     try:
         tensorboard: Any = import_module("torch.utils.tensorboard")
     except ImportError:
-        raise UsageError("--log tensorboard needs TensorBoard: pip install 'hiresnn[tensorboard]'") from None
+        raise UsageError(f"--log tensorboard needs TensorBoard: {install_command('tensorboard')}") from None
     writer: Any = None
 
     def write(row: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from hiresnn.attacks.gate import Images, Labels, Model, ascend, checked, perturb
 from hiresnn.attacks.iterative import climb, restarted
 from hiresnn.attacks.losses import Loss, LossGradient, LossName, WorstCandidates, choose_loss, dlr_targeted
 from hiresnn.attacks.search import finish_by_square
-from hiresnn.errors import UsageError
+from hiresnn.errors import UsageError, install_command
 
 IMPROVED = 0.75
 """The step is halved unless more than this share of the steps since the last checkpoint raised the loss."""
@@ -234,7 +234,7 @@ def autoattack(
     try:
         package = importlib.import_module("pyautoattack")
     except ImportError:
-        hint = "pip install 'hiresnn[autoattack]'"
+        hint = install_command("autoattack")
         raise UsageError(f"autoattack needs the package pyautoattack, which is not installed; run: {hint}") from None
     if not len(images) or not eps:
         return images.detach().clone()

@@ -181,7 +181,7 @@ def publish(
     """Publish a trained and audited run on the Hugging Face hub.
 
     The repository gets the weights, the recipe, the results, the audit, which must verify, and a model card. Uploading
-    needs pip install 'hiresnn[hub]' and a login (hf auth login, or HF_TOKEN). Example: hiresnn publish runs/a me/a
+    needs the package huggingface-hub and a login (hf auth login, or HF_TOKEN). Example: hiresnn publish runs/a me/a
 
     Options:
         repository: The repository on the hub.

@@ -67,7 +67,7 @@ def reproduce(context: typer.Context) -> None:
     words = shlex.join(context.args or ["all", "--scale", "smoke"])
     raise UsageError(
         f"the reproduction of the paper is run from a checkout of the repository: make reproduce ARGS={words!r}, or "
-        f"python -m reproduction {words} in an environment with 'hiresnn[paper]'; see docs/reproduce.md."
+        f"python -m reproduction {words} after pip install '.[paper]' there; see docs/reproduce.md."
     )
 
 

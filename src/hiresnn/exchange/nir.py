@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from hiresnn.errors import UsageError, closest, user_code
+from hiresnn.errors import UsageError, closest, install_command, user_code
 from hiresnn.exchange.step_graph import INPUT, StepGraph, StepNode, free_identifier
 from hiresnn.files import write_atomically
 from hiresnn.models import Normalise
@@ -50,7 +50,7 @@ def optional(name: str, extra: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise UsageError(
-            f"this needs {name}, which cannot be imported ({error}); run pip install 'hiresnn[{extra}]'."
+            f"this needs {name}, which cannot be imported ({error}); run {install_command(extra)}."
         ) from None
 
 

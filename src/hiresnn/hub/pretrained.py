@@ -22,7 +22,7 @@ from hiresnn.app.folder import ENVIRONMENT, METRICS, MODEL, RECIPE, RESULT, SHEL
 from hiresnn.app.targets import load
 from hiresnn.audit.run import ADVERSARIAL
 from hiresnn.audit.run import CARD as CARD_NAME
-from hiresnn.errors import RunError, UsageError, closest, command_line, in_a_line, quoted
+from hiresnn.errors import RunError, UsageError, closest, command_line, in_a_line, install_command, quoted
 from hiresnn.files import new_folder, write_atomically
 from hiresnn.process import cache_folder
 from hiresnn.report.pages import Run, audit_page, read_runs
@@ -156,7 +156,7 @@ def _download_repository(repository: str, revision: str | None) -> Path:
 
         return Path(snapshot_download(repository, revision=revision, allow_patterns=ALLOWED))
     except ImportError:
-        raise UsageError(f"{missing}, and the hub's client is missing: pip install 'hiresnn[hub]'.") from None
+        raise UsageError(f"{missing}, and the hub's client is missing: {install_command('hub')}.") from None
     except Exception as error:  # the client raises errors of several libraries
         problem = f"the hub's repository of this name cannot be downloaded ({in_a_line(error)})"
         raise RunError(f"{missing}, and {problem}; check the name and the network.") from error
@@ -243,9 +243,7 @@ def upload(folder: Path, repository: str, *, private: bool = False) -> str:
     try:
         from huggingface_hub import HfApi
     except ImportError:
-        raise UsageError(
-            "the hub's client is missing: pip install 'hiresnn[hub]' (not needed for --dry-run)."
-        ) from None
+        raise UsageError(f"the hub's client is missing: {install_command('hub')} (not needed for --dry-run).") from None
     outdated = [CARD, REPORT, *COPIED]  # what an earlier version had and this one lacks
     try:
         hub = HfApi()
