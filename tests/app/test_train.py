@@ -157,12 +157,12 @@ def test_a_run_that_needs_an_ann_in_training_waits_for_it_and_then_uses_it(train
     # Begun by a run of another noise, which does not matter to an ANN.
     begun = ann_recipe(override(tiny, {"noise.step": "0.2"}))
     started = threading.Event()
-    heard.line = lambda text: (heard.lines.append(text), started.set())
+    heard.line = lambda text: (heard.lines.append(text), text.startswith("Data: ") or started.set())
     with RunFolder.create(tmp_path / "ann" / name, begun) as folder:
         waiter = threading.Thread(target=fit, args=(tiny, tmp_path / "run"), kwargs={"progress": heard})
         waiter.start()
         assert started.wait(600)
-        assert heard.lines == [f"Another process trains the ANN in {tmp_path / 'ann' / name}; waiting for it."]
+        assert heard.lines[1:] == [f"Another process trains the ANN in {tmp_path / 'ann' / name}; waiting for it."]
         folder.write_bytes(MODEL, weights)
     waiter.join(600)
     assert not waiter.is_alive()
@@ -221,7 +221,7 @@ def test_progress_is_plain_lines_and_quiet_is_silent(tiny, tmp_path, capsys):
     out, err = run("loud/run")
     assert out.splitlines()[0] == f"Run folder: {tmp_path / 'loud' / 'run'}"
     titles = [line.partition(":")[0] for line in err.splitlines()]
-    assert titles == ["ANN training", "SNN training", "  clean", "digits traditional"]
+    assert titles == ["Data", "ANN training", "SNN training", "  clean", "digits traditional"]
     assert "\x1b" not in err
     assert run("quiet/run", "--quiet") == (f"{tmp_path / 'quiet' / 'run'}\n", "")
 

@@ -1,8 +1,12 @@
 """`hiresnn doctor` says what is broken and what is only slow; `hiresnn quickstart` prints its table."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from hiresnn.cli import doctor
 from hiresnn.cli.doctor import Finding
@@ -53,6 +57,46 @@ def test_cheap_checks_find_this_machine_sound():
         assert doctor.CHECKS[name]().verdict == "ok"
     for name in ("bfloat16", "CUDA"):
         assert doctor.CHECKS[name]().verdict in ("ok", "slow")
+
+
+def test_a_compiler_that_lacks_a_header_is_slow_and_the_reason_is_shown(monkeypatch, tmp_path):
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))  # without Python.h
+    finding = doctor.CHECKS["compiler"]()
+    assert finding.verdict == "slow"
+    assert "Python.h" in finding.detail
+
+
+def test_a_missing_extra_is_absent_with_the_command_that_installs_it(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    finding = doctor.CHECKS["nir"]()
+    assert finding.verdict == "absent"
+    assert re.search(r"export --to nir needs it: pip install \S*nir", finding.detail)
+
+
+def test_what_is_cheap_is_checked_before_torch_is_imported():
+    code = (
+        "import sys; from hiresnn.cli.doctor import CHECKS\n"
+        "for name in list(CHECKS)[:-3]: CHECKS[name](); assert 'torch' not in sys.modules, name\n"
+        "assert list(CHECKS)[-3:] == ['threads', 'CUDA', 'neuron']"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_data_are_described_and_every_bad_file_is_listed(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(doctor, "CHECKS", {})
+    for name in ("train/a/1.png", "train/b/1.png", "test/a/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.new("L", (8, 8), 3).save(tmp_path / name)
+    assert run("doctor", "--data", str(tmp_path)) == 0
+    assert "2 classes, 2 training and 1 test images, 8x8 grey; class b has no test image" in capsys.readouterr().out
+    for name in ("train/a/2.png", "train/b/2.png"):
+        (tmp_path / name).write_bytes(b"text")
+    assert run("doctor", "--data", str(tmp_path)) == 1
+    printed = capsys.readouterr()
+    assert "2 files cannot be used" in printed.out
+    assert "a/2.png: this image cannot be read" in printed.out
+    assert "b/2.png: this image cannot be read" in printed.out
+    assert printed.err == "Broken: data.\n"
 
 
 @pytest.mark.parametrize(

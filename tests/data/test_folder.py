@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hiresnn.data import load_folder
+from hiresnn.data import load, load_folder
+from hiresnn.data.sources import read_folder
 from hiresnn.errors import DataError
 
 
@@ -112,6 +113,40 @@ def test_a_truncated_image_is_named(pets):
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(DataError, match=r"train/cat/a\.png: this image cannot be read"):
         load_folder(pets)
+
+
+def test_all_files_that_cannot_be_used_are_named_at_once(pets):
+    for number in range(3):
+        (pets / f"train/dog/bad{number}.png").write_bytes(b"text")
+        save(pets / f"test/dog/size{number}.png", 1, size=(5, 6))
+    with pytest.raises(DataError) as caught:
+        load_folder(pets)
+    lines = str(caught.value).splitlines()
+    assert [line.partition(": this image cannot")[0] for line in lines[:3]] == [
+        str(pets / f"train/dog/bad{number}.png") for number in range(3)
+    ]
+    assert "size0.png: the image is 6x5" in lines[3]
+    assert "and 2 more images are not of this size" in lines[3]
+    assert len(lines) == 4
+
+
+def test_what_can_be_used_is_returned_beside_the_problems(pets):
+    (pets / "train/dog/2.png").write_bytes(b"text")
+    data, problems = read_folder(pets)
+    assert data.train.labels.tolist() == [0, 1]
+    assert len(problems) == 1
+    (pets / "test/dog/a.png").write_bytes(b"text")
+    with pytest.raises(DataError, match=r"dog/2\.png: .*\n.*test/dog/a\.png: "):
+        read_folder(pets)
+
+
+def test_the_summary_counts_images_and_classes_and_says_what_is_missing_or_converted(pets):
+    assert load_folder(pets).summary == "2 classes, 3 training and 1 test images, 4x4 RGB; class cat has no test image"
+    for name in ("owl", "fox", "hen", "ant"):
+        save(pets / f"train/{name}/a.png", 9, mode="L")
+    text = "6 classes, 7 training and 1 test images, 4x4 RGB; classes ant, cat, fox and 2 more have no test image; "
+    assert load_folder(pets).summary == text + "4 grey images converted to colour"
+    assert load("digits").summary == "10 classes, 1,442 training and 355 test images, 8x8 grey"
 
 
 def deep_png(colour_type, channels):

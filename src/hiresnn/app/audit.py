@@ -54,6 +54,8 @@ def audit(
     """
     subject = resolve_model(target)
     recipe, dataset = subject.recipe, data_of(target, subject, source)
+    if source is not None:
+        progress.line(f"Data: {dataset.summary}.")
     headline = eps or (recipe.attack.eps if recipe else 8 / 255)
     paper = paper_of(recipe, parse_bound(headline))
     config = dataclasses.replace(

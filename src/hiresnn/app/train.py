@@ -95,6 +95,7 @@ def train(
         all_raise(ranks, lambda: _check_request(recipe, ranks))
         ranks.agree({key: value for key, value in flatten(recipe).items() if key != "device"})
         dataset = load_data(recipe.data.source, ranks, recipe.data.size)
+        progress.line(f"Data: {dataset.summary}.")
         context = all_raise(ranks, lambda: _context(recipe, dataset, out, resume, clamp, progress, ranks))
         recipe = context.recipe
         rows_to = all_raise(ranks, lambda: log_to(log if ranks.lead else None, out))

@@ -1,18 +1,24 @@
 """`hiresnn quickstart`: the first training and attack; `hiresnn doctor`: checks of the machine, and what to do."""
 
+import ctypes
+import importlib.util
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
-from hiresnn.cli.common import display
-from hiresnn.errors import command_line, in_a_line
+from hiresnn.cli.common import Source, display
+from hiresnn.errors import DataError, command_line, in_a_line, install_command
+from hiresnn.process import keep_kernels
 from hiresnn.progress import Progress
 
 
@@ -38,37 +44,75 @@ def quickstart(
 
 
 class Finding(NamedTuple):
-    """The outcome of one check: `ok`, `slow` (works, but takes more time) or `broken` (must be fixed)."""
+    """The outcome of one check: `ok`, `slow` (takes more time), `absent` (an option) or `broken` (must be fixed)."""
 
-    verdict: Literal["ok", "slow", "broken"]
+    verdict: Literal["ok", "slow", "absent", "broken"]
     detail: str
 
 
-def doctor() -> None:
-    """Check this machine: Python, torch, threads, compiler, bfloat16, CUDA, cache, and the result of one neuron.
+COLOURS = {"ok": "green", "slow": "yellow", "absent": "yellow", "broken": "red"}
 
-    The table says ok, slow (works, but takes more time) or broken, and what to do; the last gives the exit code 1.
+
+def doctor(data: Source = None, compile: Annotated[bool, typer.Option("--compile")] = False) -> None:
+    """Check this machine and, with --data, a folder of images; say what to do about each problem.
+
+    The rows say ok, slow (works, but takes more time), absent (what an optional feature needs) or broken, which gives
+    the exit code 1. Example: hiresnn doctor --data my_images/
+
+    Options:
+        data: Also read these images, and list every file that cannot be used.
+        compile: Also compile a function with torch.compile, which takes ten seconds the first time.
     """
-    table, broken = Table(show_header=False, box=None, padding=(0, 2)), []
-    for name, check in CHECKS.items():
+    checks = {**CHECKS, **({"torch.compile": _torch_compile} if compile else {})}
+    broken = []
+    for name, check in checks.items():
         try:
             finding = check()
         except Exception as error:  # an unexpected failure of a check is a finding too
             finding = Finding("broken", in_a_line(error))
-        colour = {"ok": "green", "slow": "yellow", "broken": "red"}[finding.verdict]
-        table.add_row(name, Text(finding.verdict, colour), finding.detail)
+        _print(name, finding)
         broken += [name] if finding.verdict == "broken" else []
-    display(table)
+    for finding in () if data is None else _data(data):
+        _print("data", finding)
+        broken += ["data"] if finding.verdict == "broken" and "data" not in broken else []
     if broken:
         print(f"Broken: {', '.join(broken)}.", file=sys.stderr)
         raise typer.Exit(1)
 
 
-def _versions() -> Finding:
-    import torch
-    import torchvision
+def _print(name: str, finding: Finding) -> None:
+    verdict = (f"{finding.verdict:<8}", COLOURS[finding.verdict])
+    display(Text.assemble(f"{name:<15}", verdict, finding.detail), soft_wrap=True)
 
-    return Finding("ok", f"torch {torch.__version__}, torchvision {torchvision.__version__}")
+
+def _data(source: str) -> Iterator[Finding]:
+    """Yield what is in a data set, and each of its files that cannot be used."""
+    from hiresnn.data.sources import load, read_folder
+
+    path, problems = Path(source).expanduser(), list[str]()
+    try:
+        dataset, problems = read_folder(path) if path.is_dir() else (load(source), problems)
+    except DataError as error:
+        yield from (Finding("broken", line) for line in str(error).splitlines())
+        return
+    count = f"; {len(problems):,} file{'s' * (len(problems) > 1)} cannot be used" if problems else ""
+    yield Finding("ok", f"{dataset.summary}{count}")
+    yield from (Finding("broken", problem) for problem in problems)
+
+
+def _versions() -> Finding:
+    return Finding("ok", ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision")))
+
+
+def _extra(name: str, use: str, *modules: str) -> Callable[[], Finding]:
+    """Return the check of an extra of hiresnn: nothing is imported."""
+
+    def check() -> Finding:
+        if all(map(importlib.util.find_spec, modules)):
+            return Finding("ok", use)
+        return Finding("absent", f"{use} needs it: {install_command(name)}")
+
+    return check
 
 
 def _threads() -> Finding:
@@ -78,19 +122,36 @@ def _threads() -> Finding:
 
 
 def _compiler() -> Finding:
-    import torch
-
+    """Compile a C++ function with the headers that torch.compile needs: a tenth of the time that it would take."""
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     if compiler is None:
         return Finding("slow", "no C++ compiler, so neurons run eagerly; install g++ for fused neurons")
+    headers = ("-I", sysconfig.get_path("include"))
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder, "twice.cpp"), Path(folder, "twice.so")
+        source.write_text('#include <Python.h>\n#include <omp.h>\nextern "C" int twice(int x) { return 2 * x; }\n')
+        command = [compiler, "-shared", "-fPIC", "-fopenmp", *headers, str(source), "-o", str(library)]
+        compiled = subprocess.run(command, capture_output=True, text=True)
+        if compiled.returncode:
+            reason = next((line for line in compiled.stderr.splitlines() if "error" in line), "it gives no reason")
+            return Finding("slow", f"{compiler} fails, so neurons run eagerly; install what it misses: {reason}")
+        if ctypes.CDLL(str(library)).twice(21) != 42:
+            return Finding("broken", f"{compiler} compiles a wrong program; set compile = never")
+    return Finding("ok", f"{compiler} works, so neurons can be compiled; --compile tries torch.compile as well")
+
+
+def _torch_compile() -> Finding:
+    import torch
+
+    keep_kernels()
     try:
         # `dynamic` skips a second compilation; the cache of torch keeps this check short the next time.
         doubled = torch.compile(lambda values: values * 2, dynamic=False)(torch.arange(4.0))
     except Exception as error:
-        return Finding("slow", f"torch.compile fails with {compiler}, so neurons run eagerly: {in_a_line(error)}")
+        return Finding("slow", f"it fails, so neurons run eagerly: {in_a_line(error)}")
     if doubled.tolist() != [0, 2, 4, 6]:
-        return Finding("broken", f"torch.compile with {compiler} computes wrong values; set compile = never")
-    return Finding("ok", f"torch.compile works with {compiler}")
+        return Finding("broken", "it computes wrong values; set compile = never")
+    return Finding("ok", "it works")
 
 
 def _bfloat16() -> Finding:
@@ -143,10 +204,16 @@ def _neuron() -> Finding:
 CHECKS: dict[str, Callable[[], Finding]] = {
     "Python": lambda: Finding("ok", f"{sys.version.split()[0]} at {sys.executable}"),
     "torch": _versions,
-    "threads": _threads,
+    "cache": _cache,
+    "nir": _extra("nir", "export --to nir", "nir"),
+    "onnx": _extra("onnx", "export --to onnx", "onnx", "onnxscript", "onnxruntime"),
+    "hub": _extra("hub", "publish, and from_pretrained of a hub", "huggingface_hub"),
+    "tensorboard": _extra("tensorboard", "train --log tensorboard", "tensorboard"),
+    "autoattack": _extra("autoattack", "--attack autoattack", "pyautoattack"),
+    "paper": _extra("paper", "the figures of the paper and of analyze conversion", "matplotlib", "joblib"),
     "compiler": _compiler,
     "bfloat16": _bfloat16,
+    "threads": _threads,
     "CUDA": _cuda,
-    "cache": _cache,
     "neuron": _neuron,
 }

@@ -38,6 +38,8 @@ class Split:
 class DataSet:
     """Training and test images of one shape; `class_names` has one name per class, in the order of the labels.
 
+    `notes` says what happened to the images when they were read, such as "3 grey images converted to colour".
+
     Raises:
         DataError: the splits differ in shape, there is only one class, or a label is no class.
     """
@@ -46,6 +48,7 @@ class DataSet:
     train: Split
     test: Split
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shapes = [tuple(split.images.shape[1:]) for split in (self.train, self.test)]
@@ -78,6 +81,21 @@ class DataSet:
     @property
     def width(self) -> int:
         return self.train.images.shape[3]
+
+    @property
+    def summary(self) -> str:
+        """What is in the data set, in one line: classes, images, their shape, classes without images, and `notes`."""
+        colour = {1: "grey", 3: "RGB"}.get(self.in_channels, f"with {self.in_channels} channels")
+        counts = f"{len(self.train):,} training and {len(self.test):,} test images"
+        parts = [f"{self.num_classes} classes, {counts}, {self.width}x{self.height} {colour}"]
+        for part, split in (("training", self.train), ("test", self.test)):
+            present = torch.bincount(split.labels.cpu(), minlength=self.num_classes) > 0
+            absent = [name for name, present in zip(self.class_names, present.tolist(), strict=True) if not present]
+            if absent:
+                first, more = ", ".join(absent[:3]), f" and {len(absent) - 3} more" * (len(absent) > 3)
+                subject = f"class {first} has" if len(absent) == 1 else f"classes {first}{more} have"
+                parts.append(f"{subject} no {part} image")
+        return "; ".join([*parts, *self.notes])
 
     @cached_property
     def digest(self) -> str:

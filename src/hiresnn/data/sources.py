@@ -227,6 +227,7 @@ def _labels(field: str, y: Array) -> Int64[Tensor, image]:
     return torch.from_numpy(y.astype(np.int64))
 
 
+SHOWN = 50  # files that cannot be used, in one message
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
 
@@ -242,37 +243,63 @@ def load_folder(path: Path, size: int | None = None) -> DataSet:
 
     Raises:
         DataError: names the file or folder and says how to fix it: a missing or empty folder, a test class that train/
-            lacks, an image outside the folders of the classes, an unreadable image, an image of more than 8 bits per
-            channel, or images that differ in size.
+            lacks, an image outside the folders of the classes, unreadable images (all of them), images of more than 8
+            bits per channel, or images that differ in size.
+    """
+    dataset, problems = read_folder(path, size)
+    if problems:
+        more = [f"And {len(problems) - SHOWN:,} more files cannot be used."] if len(problems) > SHOWN else []
+        raise DataError("\n".join([*problems[:SHOWN], *more]))
+    return dataset
+
+
+def read_folder(path: Path, size: int | None = None) -> tuple[DataSet, list[str]]:
+    """Return the images of a folder that can be used together, and a sentence for each file that cannot be used.
+
+    Raises:
+        DataError: the folder is not laid out as `load_folder` says, or no image of a part can be used.
     """
     files = {part: _image_files(path / part) for part in ("train", "test")}
     names = list(files["train"])
     if unknown := [path / "test" / name for name in files["test"] if name not in names]:
         raise DataError(f"{unknown[0]}: train has no class of this name; add it there, or remove it here.")
-    first = files["train"][names[0]][0]
-    shape = _pixels(first, size).shape[:2]
     images: dict[str, list[Pixels]] = {"train": [], "test": []}
     labels: dict[str, list[int]] = {"train": [], "test": []}
-    for part, classes in files.items():
-        for name, paths in classes.items():
-            for file in paths:
-                pixels = _pixels(file, size)
-                if pixels.shape[:2] != shape:
-                    sizes = "{}x{} (height x width), but {} is {}x{}".format(*pixels.shape[:2], first, *shape)
-                    raise DataError(
-                        f"{file}: the image is {sizes}; scale and crop all to one size with data.size, such as "
-                        f"--set data.size={min(shape)}."
-                    )
-                images[part].append(pixels)
-                labels[part].append(names.index(name))
-    colour = any(image.ndim == 3 for part in images.values() for image in part)
+    problems: list[str] = []
+    odd: list[str] = []
+    first, shape = path, (0, 0)
+    listed = [(part, name, file) for part in files for name in files[part] for file in files[part][name]]
+    for part, name, file in listed:
+        try:
+            pixels = _pixels(file, size)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if shape == (0, 0):
+            first, shape = file, pixels.shape[:2]
+        if pixels.shape[:2] != shape:
+            sizes = "{}x{} (height x width), but {} is {}x{}".format(*pixels.shape[:2], first, *shape)
+            odd.append(f"{file}: the image is {sizes}")
+            continue
+        images[part].append(pixels)
+        labels[part].append(names.index(name))
+    if odd:
+        others = f", and {len(odd) - 1:,} more images are not of this size" * (len(odd) > 1)
+        remedy = f"scale and crop all to one size with data.size, such as --set data.size={min(shape)}"
+        problems.append(f"{odd[0]}{others}; {remedy}.")
+    if not (images["train"] and images["test"]):
+        raise DataError("\n".join(problems))
+    flat = [image for part in images.values() for image in part]
+    grey = sum(image.ndim == 2 for image in flat)
+    colour = grey < len(flat)
+    notes = [f"{grey:,} grey image{'s' * (grey > 1)} converted to colour"] if colour and grey else []
     splits = []
     for part in ("train", "test"):
         arrays = [np.stack([image] * 3, axis=2) if colour and image.ndim == 2 else image for image in images[part]]
         stacked = torch.from_numpy(np.stack(arrays))
         stacked = stacked.permute(0, 3, 1, 2).contiguous() if colour else stacked[:, None]
         splits.append(Split(stacked, torch.tensor(labels[part])))
-    return DataSet(path.resolve().name, splits[0], splits[1], tuple(names))
+    return DataSet(path.resolve().name, splits[0], splits[1], tuple(names), tuple(notes)), problems
 
 
 def _image_files(part: Path) -> dict[str, list[Path]]:
