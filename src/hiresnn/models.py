@@ -45,9 +45,12 @@ class QCFS(nn.Module):
             raise UsageError(f"QCFS: levels is {levels} (at least 1) and threshold is {threshold} (above 0).")
         self.levels = levels
         self.threshold = nn.Parameter(torch.tensor(float(threshold)))
+        self.quantises = True  # False: a ReLU, as in the first epochs of a training
 
     @no_type_check  # torch.fx may call it with a Proxy
     def forward(self, current: Tensor) -> Tensor:
+        if not self.quantises:
+            return current.relu() + 0 * self.threshold  # an optimiser needs a gradient of it from the start
         threshold = self.threshold.clamp(min=1e-3)
         scaled = (current / threshold).clamp(0, 1) * self.levels
         rounded = scaled + ((scaled + 0.5).floor() - scaled).detach()
@@ -229,7 +232,35 @@ def resnet12_layers(spec: dict[str, Any], activation: Callable[[], nn.Module]) -
     yield "linear1", nn.Linear(channels * size * size, spec["num_classes"], bias=False)
 
 
-MODELS = {name: 1 << layers.count("pool") for name, layers in CONFIGURATIONS.items()} | {"resnet12": 2}
+def resnet9_layers(spec: dict[str, Any], activation: Callable[[], nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers of ResNet9, a small network for robust training, in order, each with its name.
+
+    Four convolutions of 64, 128, 256 and 512 channels times `width`, with a residual block behind the second and the
+    fourth. A 2x2 average pooling halves the image three times, and the mean over what is left goes to the classes.
+    """
+    count: Counter[str] = Counter()
+    channels, size, batch_norm = spec["in_channels"], spec["image_size"], spec["batch_norm"]
+    for entry in (64, 128, "pool", "block", 256, "pool", 512, "pool", "block"):
+        kind = "conv" if isinstance(entry, int) else entry
+        count[kind] += 1
+        if entry == "pool":
+            yield f"pool{count[kind]}", nn.AvgPool2d(2)
+            size //= 2
+        elif entry == "block":
+            yield f"block{count[kind]}", BasicBlock(channels, channels, 1, spec["dropout"], batch_norm, activation)
+        else:
+            scaled = max(1, round(int(entry) * spec["width"]))
+            yield f"conv{count[kind]}", nn.Conv2d(channels, scaled, 3, padding=1, bias=False)
+            if batch_norm:
+                yield f"norm{count[kind]}", nn.BatchNorm2d(scaled)
+            yield f"relu{count[kind]}", activation()
+            channels = scaled
+    yield "pool4", nn.AvgPool2d(size)
+    yield "flatten", nn.Flatten()
+    yield "linear1", nn.Linear(channels, spec["num_classes"], bias=False)
+
+
+MODELS = {name: 1 << layers.count("pool") for name, layers in CONFIGURATIONS.items()} | {"resnet12": 2, "resnet9": 8}
 """Name -> the smallest image that the network accepts, in pixels per side: one pixel must remain behind the pools."""
 
 
@@ -262,11 +293,11 @@ def build(
     """Build an untrained network, with Kaiming-normal weights (fan in) from torch's global generator.
 
     Args:
-        name: one of `MODELS`: vgg5, vgg11, vgg16, vgg16-4pools, resnet12.
+        name: one of `MODELS`: vgg5, vgg11, vgg16, vgg16-4pools, resnet12, resnet9.
         num_classes: K, the number of logits.
         in_channels, image_size: C and H = W of the images.
         width: factor on the channels of every convolution, above 0.
-        hidden: width of the hidden linear layers; resnet12 has none.
+        hidden: width of the hidden linear layers of a VGG.
         dropout: probability in [0, 1) that an activation is dropped in training.
         batch_norm: a batch norm after each convolution; `convert` folds it into the convolution.
         activation: "relu", or "qcfs" with that many `levels`: quantised and clipped, see `QCFS`.
@@ -291,7 +322,8 @@ def build(
         spec |= {"activation": activation, "levels": int(levels)}
     _check_ranges(spec)
     make: Callable[[], nn.Module] = nn.ReLU if activation == "relu" else partial(QCFS, levels)
-    layers = resnet12_layers(spec, make) if name == "resnet12" else vgg_layers(spec, make)
+    residual = {"resnet12": resnet12_layers, "resnet9": resnet9_layers}
+    layers = residual.get(name, vgg_layers)(spec, make)
     first = [("normalise", Normalise(mean, std))] if mean is not None and std is not None else []
     network = Classifier(OrderedDict([*first, *layers]))
     for module in network.modules():

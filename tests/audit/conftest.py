@@ -20,12 +20,16 @@ from .small import Run, small_config
 EXAMPLES, HARD = Path(__file__).parents[2] / "examples" / "masked_digits.py", "26/255"
 
 
-@pytest.fixture(scope="session")
-def network() -> SpikingNetwork:
-    """A spiking network of three steps, about 90 % right."""
-    torch.manual_seed(0)
+def training_images() -> tuple[Tensor, Tensor]:
     split = data.load("digits").train
-    images, labels = split.images.float() / 255, split.labels
+    return split.images.float() / 255, split.labels
+
+
+@pytest.fixture(scope="session")
+def ann() -> nn.Module:
+    """A network that is about 90 % right."""
+    torch.manual_seed(0)
+    images, labels = training_images()
     ann = nn.Sequential(
         nn.Conv2d(1, 6, 3, padding=1, bias=False),
         nn.ReLU(),
@@ -41,7 +45,19 @@ def network() -> SpikingNetwork:
         optimiser.zero_grad()
         nn.functional.cross_entropy(ann(images[rows]), labels[rows]).backward()
         optimiser.step()
-    return convert(ann, images[:200], timesteps=3, threshold_scale=0.7).eval()
+    return ann
+
+
+@pytest.fixture(scope="session")
+def network(ann: nn.Module) -> SpikingNetwork:
+    """Its spiking network of three steps."""
+    return convert(ann, training_images()[0][:200], timesteps=3, threshold_scale=0.7).eval()
+
+
+@pytest.fixture(scope="session")
+def exact(ann: nn.Module) -> SpikingNetwork:
+    """Its spiking network of four steps that has a rate form."""
+    return convert(ann, training_images()[0][:200], timesteps=4, exact=True).eval()
 
 
 @pytest.fixture(scope="session")

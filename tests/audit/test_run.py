@@ -14,9 +14,10 @@ from hiresnn.attacks import ATTACKS, register
 from hiresnn.audit import AuditConfig, InstrumentedModel, Preset, audit, run_audit, verify
 from hiresnn.audit.behaviour import weights_of
 from hiresnn.audit.card import read_card
-from hiresnn.audit.run import ALL, FLOAT, ArrayCache, audit_views, read_archive
+from hiresnn.audit.run import ALL, FLOAT, UNROUNDED, ArrayCache, audit_views, read_archive
 from hiresnn.errors import RunError, UsageError
 from hiresnn.exchange import deployed
+from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import Linear
 from hiresnn.progress import Progress
 
@@ -69,6 +70,26 @@ def test_the_stored_images_are_confirmed_and_lie_within_their_bounds(card, array
     adversarial = torch.from_numpy(arrays["adversarial"])
     assert (network(adversarial).argmax(1) != labels).all()
     assert ((adversarial - images).abs().flatten(1).amax(1).numpy() <= arrays["eps"] + 1e-6).all()
+
+
+def test_attacks_see_the_rate_form_of_an_exact_network_and_its_spikes_are_counted(exact, shown, tmp_path, monkeypatch):
+    steps = []
+    forward = SpikingNetwork.forward
+    monkeypatch.setattr(SpikingNetwork, "forward", lambda *args: steps.append(len(args[1])) or forward(*args))
+    card = run_audit(exact, *shown, preset=Preset("quick", 60, (TINY,)), eps="24/255", bounds="8/255", folder=tmp_path)
+    assert sum(steps) < card.budget.forward / 4
+    assert card.setting.twins == [UNROUNDED]
+    arrays = read_archive(tmp_path / "adversarial.npz")
+    assert verify(card, arrays, exact, shown).problems == ()
+    assert (exact(torch.from_numpy(arrays["adversarial"])).argmax(1).numpy() != arrays["label"]).all()
+
+
+def test_an_audit_of_the_rate_form_breaks_the_images_that_an_audit_of_the_spikes_breaks(exact, shown, run, monkeypatch):
+    by_rate = run(exact, *shown, stages=(TINY,))
+    monkeypatch.setattr(InstrumentedModel, "rate_form", property(lambda model: model.model))
+    by_spikes = run(exact, *shown, stages=(TINY,))
+    for bound in by_rate.bounds:
+        assert abs(by_rate.worst.count(bound) - by_spikes.worst.count(bound)) <= 1
 
 
 def further(arrays):

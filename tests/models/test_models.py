@@ -16,8 +16,8 @@ def tiny(name, num_classes=10, **arguments):
     return build(name, num_classes, **{"width": 1 / 16, "hidden": 8, **arguments})
 
 
-def test_the_four_networks_are_known_with_their_smallest_image():
-    assert MODELS == {"vgg5": 4, "vgg11": 8, "vgg16": 32, "vgg16-4pools": 16, "resnet12": 2}
+def test_the_networks_are_known_with_their_smallest_image():
+    assert MODELS == {"vgg5": 4, "vgg11": 8, "vgg16": 32, "vgg16-4pools": 16, "resnet12": 2, "resnet9": 8}
 
 
 @pytest.mark.parametrize("name", ALL)

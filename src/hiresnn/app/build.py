@@ -14,6 +14,8 @@ from hiresnn.data import DataSet, Split
 from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, calibrate, compiling_pays, spiking_graph
+from hiresnn.network.convert import EXACT
+from hiresnn.network.rate_form import check_forms
 from hiresnn.neurons import Linear, Neuron
 from hiresnn.progress import Progress
 from hiresnn.training import Distillation, Method, method
@@ -77,6 +79,8 @@ def spiking_network(recipe: Recipe, ann: nn.Module) -> SpikingNetwork:
         fires_at_threshold=settings.condition == ">=", surrogate=Linear(settings.surrogate_gamma),
         trainable=settings.train_neurons,
     )  # fmt: skip
+    if conversion.exact:
+        neuron = neuron.changed(**EXACT)
     encoding = "poisson" if recipe.method == "rate" else settings.encoding
     return spiking_graph(ann, settings.timesteps, neuron, encoding=encoding).recompute(settings.recompute)
 
@@ -91,7 +95,11 @@ def calibration_images(recipe: Recipe, train: Split) -> Tensor:
 def calibrate_by(recipe: Recipe, ann: nn.Module, network: SpikingNetwork, images: Tensor) -> None:
     """Set the thresholds of `network`, made from `ann`, from training images in [0, 1], as section conversion says."""
     options = recipe.conversion.model_dump(include={"percentile", "threshold_scale", "rescale"})
+    if recipe.conversion.exact:
+        options["rescale"] = True
     calibrate(network, images, ann=ann, **options)
+    if recipe.conversion.exact:
+        check_forms(network, images)
 
 
 def compile_neurons(

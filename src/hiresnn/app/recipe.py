@@ -42,8 +42,20 @@ STORED = "stored"
 ADDED = {
     "data": {"size"},
     "model": {"batch_norm", "source", "weights"},
-    "ann": {"schedule", "training", "eps", "label_smoothing", "average", "select", "activation", "levels"},
-    "conversion": {"start", "rescale", "wait"},
+    "ann": {
+        "schedule",
+        "training",
+        "eps",
+        "label_smoothing",
+        "average",
+        "select",
+        "activation",
+        "levels",
+        "craft_in_eval",
+        "quantise_from",
+        "pgd_from",
+    },
+    "conversion": {"start", "rescale", "wait", "exact"},
     "snn": {"condition", "distil", "average", "rounding"},
 }
 """Keys that version one did not have: at their defaults they are not part of the key of a stored run."""
@@ -93,7 +105,7 @@ def _rounding(value: str) -> str:
 
 
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
-ModelName: TypeAlias = Literal["vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12"]
+ModelName: TypeAlias = Literal["vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12", "resnet9"]
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
 # These sizes are bounded because a larger one overflows a number of 64 bits or never ends.
 Size: TypeAlias = Annotated[int, Field(ge=1, le=10**6)]
@@ -174,6 +186,9 @@ class Ann(Section):
     select: Literal["last", "robust"] = "last"
     activation: Literal["relu", "qcfs"] = "relu"
     levels: Steps = 8
+    craft_in_eval: bool = False
+    quantise_from: BelowOne = 0.0
+    pgd_from: UnitInterval = 1.0
     seed: Count | None = None
 
 
@@ -187,6 +202,7 @@ class Conversion(Section):
     start: BelowOne = 0.0
     rescale: bool = False
     wait: bool = False
+    exact: bool = False
 
 
 class Snn(Section):

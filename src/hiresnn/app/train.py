@@ -43,6 +43,7 @@ from hiresnn.training import ALONE, Method, Ranks, Schedule, Selection, ann_meth
 from hiresnn.training.loop import HELD_OUT, ITERATIONS
 from hiresnn.training.losses import Adversarial
 from hiresnn.training.methods import ANN_TRAININGS, BACKWARD, CRAFTING, FORWARD, METHODS
+from hiresnn.training.stages import Stages
 
 BATCH = 200
 """Images per batch when the accuracy is measured."""
@@ -264,13 +265,19 @@ def _train_ann(context: RunContext, folder: RunFolder, rows_to: Log) -> None:
         raise UsageError(f"ann.batch_size = {size} {last}; take another batch size.")
     selection = None
     if context.held_out is not None and (settings.training != "plain" or settings.select == "robust"):
-        measured = data.first(context.held_out, min(HELD_OUT, len(context.held_out)))
+        count = len(context.held_out)  # close epochs at the end of a staged training need all of them
+        measured = data.first(context.held_out, count if settings.pgd_from < 1 else min(HELD_OUT, count))
         images, labels = measured.images.to(context.device).float() / 255, measured.labels.to(context.device)
         selection = Selection(images, labels, settings.eps, settings.select)
-    method = ann_method(settings.training, eps=settings.eps, smoothing=settings.label_smoothing)
+    method = ann_method(
+        settings.training, eps=settings.eps, smoothing=settings.label_smoothing, evaluating=settings.craft_in_eval
+    )
     cyclic = settings.schedule == "cyclic"
     schedule = Schedule(settings.epochs, settings.lr, settings.decay, settings.milestones, cyclic)
-    _fit(context, folder, rows_to, network.to(context.device), method, schedule, selection=selection)
+    images = calibration_images(recipe, context.train).to(context.device) / 255
+    first, pgd = (round(settings.epochs * part) for part in (settings.quantise_from, settings.pgd_from))
+    stages = Stages(first, pgd, settings.eps, images) if settings.quantise_from or settings.pgd_from < 1 else None
+    _fit(context, folder, rows_to, network.to(context.device), method, schedule, selection=selection, before=stages)
 
 
 def _train_snn(context: RunContext, folder: RunFolder, ann_folder: Path, rows_to: Log) -> nn.Module:

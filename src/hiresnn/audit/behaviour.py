@@ -22,6 +22,7 @@ from hiresnn.audit.card import ANSWERS, BATCH, CONSTANT, FINITE, INPUT, PRECISIO
 from hiresnn.checks import fingerprint, require_logits
 from hiresnn.errors import UsageError, user_code
 from hiresnn.foreign import require_adapter
+from hiresnn.network.rate_form import RateForm, has_rate_form
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import rule_from_text
 
@@ -74,6 +75,9 @@ class InstrumentedModel(nn.Module):
     observed on the first `OBSERVED` of `images`; UsageError says that it fails, or that its answers are not logits.
     `random` says that it draws, so that `draws` passes are averaged; `rounds`, that gradients under any rule but OWN go
     straight through roundings (BPDA).
+
+    Attacks on a network that has a `RateForm` see that form, with the same logits and gradients in one pass instead of
+    T. Whatever is counted, on clean and on adversarial images, are the answers of the spikes.
     """
 
     def __init__(self, model: Model, images: Tensor, *, draws: int = EOT_SAMPLES) -> None:
@@ -81,7 +85,7 @@ class InstrumentedModel(nn.Module):
         require_adapter(model)
         self.model, self.observed = model, images[:OBSERVED]
         self.cost = Cost()  # of everything since `measured` was entered
-        self.calls, self.written, self.scaled = 0, False, False
+        self.calls, self.written, self.scaled, self.attacked = 0, False, False, False
         self.weights = weights_of(model)
         with frozen(self), torch.no_grad():
             self._observe(self.observed)
@@ -102,9 +106,14 @@ class InstrumentedModel(nn.Module):
         version = images._version
         shape = " x ".join(str(size) for size in images.shape[1:])
         with user_code(f"call {self.calls} of the network, with {len(images)} images of {shape},"):
-            logits = self.model(images)
+            logits = (self.rate_form if self.attacked else self.model)(images)
         self.written |= images._version != version
         return logits
+
+    @cached_property
+    def rate_form(self) -> Model:
+        """The form that attacks see: the network itself if it has no other."""
+        return RateForm(self.model) if has_rate_form(self.model) else self.model
 
     def _observe(self, images: Tensor) -> None:
         raw = self._answers(images)
@@ -208,10 +217,11 @@ class InstrumentedModel(nn.Module):
 
     @contextmanager
     def under(self, rule: str) -> Iterator[None]:
-        """Apply a gradient rule inside the block; any but OWN also passes roundings and divides logits by `scale`."""
+        """Attack under a gradient rule inside; any but OWN also passes roundings and divides logits by `scale`."""
         with ExitStack() as stack:
-            stack.callback(setattr, self, "scaled", self.scaled)
-            self.scaled = rule != OWN
+            for name, value in (("scaled", rule != OWN), ("attacked", True)):
+                stack.callback(setattr, self, name, getattr(self, name))
+                setattr(self, name, value)
             if rule != OWN and self.rounds:
                 stack.enter_context(through_rounding())
             if rule not in (OWN, ROUNDING):

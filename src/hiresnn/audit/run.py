@@ -30,6 +30,7 @@ from hiresnn.errors import RunError, UsageError
 from hiresnn.exchange import deployed
 from hiresnn.files import json_text, write_atomically
 from hiresnn.network import SpikingNetwork, compiling_pays
+from hiresnn.network.rate_form import RateForm, has_rate_form
 from hiresnn.progress import Progress
 
 CARD, ADVERSARIAL, DEPLOYED = "card.json", "adversarial.npz", "deployed.json"
@@ -37,6 +38,7 @@ FORMAT = 4  # raised when units of an earlier version differ from what this vers
 PASSES = 500  # calls per image, for deciding whether compiling the neurons pays
 FLOAT, ALL = "float", "all views"  # names of the network as it is, and of the worst case over it and all views
 
+UNROUNDED = "its rate form without rounding"  # name of the twin of a network that has a rate form
 FIELDS = {"index": "i", "eps": "f", "label": "i", "adversarial": "f", "clean": "f"}
 """Array of the archive -> its kind of number. One row per broken image: its position among the audited images, the eps
 of the smallest bound that broke it (inf for none), its class, and the two images in float32, [N, C, H, W]."""
@@ -100,6 +102,8 @@ def run_audit(
     about, progress = about or _about(model, config, twins, name, classes), progress or Progress(quiet=True)
     audited = InstrumentedModel(model, images)
     opponents = {title: InstrumentedModel(twin, images) for title, twin in twins.items()}
+    if has_rate_form(model):  # what its spikes round has gradients of its own
+        opponents[UNROUNDED] = InstrumentedModel(RateForm(model, quantised=False), images)
     for title, network in ((about.name, audited), *((f"the twin {name}", twin) for name, twin in opponents.items())):
         if about.classes is not None and network.classes != len(about.classes):
             counts = f"{network.classes} output classes, but {about.data} has {len(about.classes)}"

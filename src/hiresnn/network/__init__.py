@@ -5,6 +5,7 @@ from hiresnn.network.calibration import THRESHOLD_SCALE, SilentLayerError, calib
 from hiresnn.network.convert import convert, spiking_graph
 from hiresnn.network.graph import copied, memory_format_of, uncompiled
 from hiresnn.network.layers import ENCODINGS, Encoder, Encoding, SharedDropout, evaluating
+from hiresnn.network.rate_form import NotExactError, RateForm
 from hiresnn.network.report import ConversionReport, ConversionWarning
 from hiresnn.network.self_check import NotRescalableError, analogue
 from hiresnn.network.spiking import SpikingNetwork, compiling_pays, record
@@ -17,7 +18,9 @@ __all__ = [
     "ConversionWarning",
     "Encoder",
     "Encoding",
+    "NotExactError",
     "NotRescalableError",
+    "RateForm",
     "SharedDropout",
     "SilentLayerError",
     "SpikingNetwork",

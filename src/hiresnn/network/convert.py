@@ -15,10 +15,16 @@ from hiresnn.models import QCFS
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
 from hiresnn.network.graph import over_time, uncompiled
 from hiresnn.network.layers import Encoder, Encoding
+from hiresnn.network.rate_form import check_forms
 from hiresnn.network.report import ConversionWarning
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.timing import MaxPool
 from hiresnn.neurons import LIF, Neuron
+
+EXACT: dict[str, Any] = {"leak": 1.0, "reset": "subtract", "v_init": 0.5, "wait": True, "trainable": False}
+"""Options of neurons whose number of spikes is that of a quantised activation (Bu et al., ICLR 2022)."""
+EXACT_SCALE = 0.8
+"""Factor on calibrated thresholds for `exact`: clipping rare activations costs less than coarser steps."""
 
 
 def convert(
@@ -27,8 +33,9 @@ def convert(
     *,
     timesteps: int,
     percentile: float = 99.7,
-    threshold_scale: float = THRESHOLD_SCALE,
+    threshold_scale: float | None = None,
     rescale: bool = False,
+    exact: bool = False,
     neuron: Neuron | None = None,
     encoding: Encoding = "direct",
     max_pool: MaxPool = "currents",
@@ -43,6 +50,10 @@ def convert(
         percentile: of a layer's pre-activation at each step, in (0, 100]; its maximum over steps is the threshold. A
             layer of `QCFS` has its learned threshold instead, and needs rescale = True and a threshold_scale of 1.
         threshold_scale: factor on every threshold, above 0.
+        exact: make a network that equals its quantised ANN, QCFS or not: neurons wait for the current of all timesteps,
+            start at half their threshold, do not leak and reset by subtraction, and the weights are rescaled. Its
+            `RateForm` computes the same logits in one pass. Each layer of neurons takes T timesteps of its own, so
+            an answer takes T times the number of layers.
         rescale: multiply the weights behind each layer of neurons by its threshold; see `calibrate`. With v_init = 0.5
             and a threshold_scale of 0.7 to 1 the network comes closest to the ANN without training.
         neuron: options of the neurons, such as Neuron(leak=0.9, reset="zero").
@@ -71,9 +82,16 @@ def convert(
         raise UsageError(
             f"convert has no option {name!r}; {closest(name, sorted(names - {'ann', 'images', 'options'}))}."
         )
-    ann = uncompiled(ann)
-    network = spiking_graph(ann, timesteps, neuron, encoding=encoding, max_pool=max_pool, **options)
+    ann, neuron = uncompiled(ann), (neuron or Neuron()).changed(**options)
+    if exact:
+        neuron, rescale = neuron.changed(**EXACT), True
+    if threshold_scale is None:
+        learned = any(isinstance(layer, QCFS) for layer in ann.modules())
+        threshold_scale = (1.0 if learned else EXACT_SCALE) if exact else THRESHOLD_SCALE
+    network = spiking_graph(ann, timesteps, neuron, encoding=encoding, max_pool=max_pool)
     calibrate(network, images, ann=ann, percentile=percentile, threshold_scale=threshold_scale, rescale=rescale)
+    if exact:
+        check_forms(network, images)
     for warning in network.report.warnings:
         warnings.warn(warning, ConversionWarning, stacklevel=2)
     return network

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError, user_code
+from hiresnn.models import QCFS
 from hiresnn.network.graph import over_time
 from hiresnn.network.layers import Encoder, SharedDropout, evaluating
 from hiresnn.network.report import MAX_POOLS, kind_of, name_of
@@ -48,6 +49,9 @@ class _Check(Window):
             first = torch.rand(once.shape, generator=torch.Generator().manual_seed(0)).to(once.device) < 0.5
             return torch.cat([2 * once * first, 2 * once * ~first])
         return torch.cat([factor * step for factor, step in zip(self.factors, self.by_step(rows), strict=True)])
+
+    def at_first_step(self, rows: Tensor) -> Tensor:
+        return rows  # each timestep is looked at by itself
 
 
 class _Analogue(LIF):
@@ -199,11 +203,22 @@ def check_rescaled(
 
 @contextmanager
 def _analogue_of(ann: nn.Module, network: SpikingNetwork, images: Tensor) -> Iterator[tuple[SpikingNetwork, Tensor]]:
-    """Yield the ANN with the graph of `network`, in eval mode, and a few images; random numbers stay as they are."""
-    graph = analogue(ann, network)
-    devices = [images.device] if images.is_cuda else []
-    with torch.no_grad(), torch.random.fork_rng(devices), evaluating(ann), evaluating(graph):
-        yield graph, images[:_IMAGES]
+    """Yield the ANN with the graph of `network`, in eval mode, and a few images; random numbers stay as they are.
+
+    No activation quantises meanwhile: folding a batch norm rounds otherwise, and could move an activation by a level.
+    """
+    layers = [layer for layer in ann.modules() if isinstance(layer, QCFS)]
+    quantising = [layer.quantises for layer in layers]
+    try:
+        for layer in layers:
+            layer.quantises = False
+        graph = analogue(ann, network)
+        devices = [images.device] if images.is_cuda else []
+        with torch.no_grad(), torch.random.fork_rng(devices), evaluating(ann), evaluating(graph):
+            yield graph, images[:_IMAGES]
+    finally:
+        for layer, quantises in zip(layers, quantising, strict=True):
+            layer.quantises = quantises
 
 
 def _computed(graph: SpikingNetwork, images: Tensor, window: Window) -> Iterator[tuple[fx.Node, Any]]:

@@ -173,11 +173,21 @@ class _Builder:
         became = UNCAPPED if capped else type(new).__name__
         self.changes.append((node, Change(name, kind, became)))
         self.traced.add_submodule(name, new)
+        if isinstance(new, LIF) and new.wait and timed:
+            self._pool_sums(node.all_input_nodes[0])
         with self.graph.inserting_after(node):
             call = self.graph.call_module(name, arguments)
         node.replace_all_uses_with(call)
         self.graph.erase_node(node)
         return call
+
+    def _pool_sums(self, pool: fx.Node) -> None:
+        """Let a max pool in front of neurons that wait see the currents of all steps at once, as the neurons do."""
+        layer = self.modules.get(str(pool.target)) if pool.op == "call_module" else None
+        if kind_of(pool, layer) in MAX_POOLS:
+            source = pool.all_input_nodes[0]
+            with self.graph.inserting_before(pool):
+                pool.replace_input_with(source, self.graph.call_method("at_first_step", (self.window, source)))
 
     def _add_time(self, node: fx.Node, inputs: list[fx.Node]) -> None:
         """Repeat over time what reaches `node` from the images without a neuron in between, such as a shortcut."""

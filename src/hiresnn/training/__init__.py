@@ -36,17 +36,18 @@ if TYPE_CHECKING:
     )
     from hiresnn.training.methods import ANN_TRAININGS, METHODS, ann_method, method
     from hiresnn.training.ranks import ALONE, Ranks, joined
+    from hiresnn.training.stages import Stages
     from hiresnn.training.trainer import FitResult, fit
 
 __all__ = [
     "ALONE", "ANN_TRAININGS", "METHODS", "PRECISIONS", "Adversarial", "Average", "CraftedNoise", "Distillation",
     "FitResult", "GaussianNoise", "MembraneDistance", "MembraneOverlap", "Method", "Noise", "NoiseInTime",
-    "PeriodResult", "Presentation", "Ranks", "Schedule", "Selection", "Training", "ann_method", "consistent",
+    "PeriodResult", "Presentation", "Ranks", "Schedule", "Selection", "Stages", "Training", "ann_method", "consistent",
     "cross_entropy", "fit", "joined", "method", "orthogonalise", "rounded", "sparse_gradients", "trades",
     "train_batch",
 ]  # fmt: skip
 
-_MODULES = ("methods", "loop", "losses", "ranks", "trainer")
+_MODULES = ("methods", "loop", "losses", "ranks", "stages", "trainer")
 
 
 def __getattr__(name: str) -> object:

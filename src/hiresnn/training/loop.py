@@ -338,6 +338,7 @@ class Training:
         batches: iterated once per epoch; their attribute `generator`, if they have one, decides their order.
         precision: a key of PRECISIONS.
         images: number of training images, the unit of progress; 0 counts batches instead.
+        before: gets the training and the number of each epoch, from 0, before it begins.
         after: gets the row of each epoch when it is done.
         rows: one row per finished epoch.
     """
@@ -352,6 +353,7 @@ class Training:
     images: int = 0
     title: str = "Training"
     progress: Progress = field(default_factory=partial(Progress, quiet=True))
+    before: Callable[[Any, int], object] | None = None
     after: Callable[[dict[str, Any]], object] = lambda row: None
     average: Average | None = None
     selection: Selection | None = None
@@ -374,6 +376,8 @@ class Training:
                 lr = self.schedule.rate(epoch)
                 for group in self.optimizer.param_groups:
                     group["lr"] = lr
+                if self.before is not None:
+                    self.before(self, epoch)
                 self.model.train()
                 for number, (images, labels) in enumerate(self.batches, start=1):
                     with self._located(name, f" at batch {number}"):

@@ -165,13 +165,16 @@ ANN_TRAININGS: dict[str, Callable[[float], losses.Noise]] = {
 """How an ANN is trained -> noise of its training for the bound eps."""
 
 
-def ann_method(training: str = "plain", *, eps: float = 8 / 255, smoothing: float = 0.0) -> loop.Method:
+def ann_method(
+    training: str = "plain", *, eps: float = 8 / 255, smoothing: float = 0.0, evaluating: bool = False
+) -> loop.Method:
     """Build the method of an ANN by its name in ANN_TRAININGS.
 
     Args:
         training: "plain", "fgsm", "n-fgsm", "pgd" (7 steps of eps / 4 from a random start) or "trades".
         eps: bound of the adversarial examples in pixel units, in [0, 1].
         smoothing: of the labels, in [0, 1).
+        evaluating: craft adversarial examples in eval mode, with the running statistics of batch norms.
 
     Raises:
         UsageError: an unknown name.
@@ -179,4 +182,7 @@ def ann_method(training: str = "plain", *, eps: float = 8 / 255, smoothing: floa
     if training not in ANN_TRAININGS:
         raise UsageError(f"training is {training!r}; choose one of {', '.join(ANN_TRAININGS)}.")
     loss = losses.trades if training == "trades" else losses.cross_entropy
-    return loop.Method(noise=ANN_TRAININGS[training](eps), loss=partial(loss, smoothing=smoothing))
+    crafted = ANN_TRAININGS[training](eps)
+    if evaluating and training != "plain":
+        crafted.evaluating = True  # type: ignore[attr-defined]
+    return loop.Method(noise=crafted, loss=partial(loss, smoothing=smoothing))

@@ -105,6 +105,7 @@ def fit(
     schedule: Schedule | None = None,
     average: float = 0.0,
     selection: Selection | None = None,
+    before: Callable[[Training, int], object] | None = None,
     ranks: Ranks = ALONE,
     title: str = "Training",
     progress: bool | Progress = True,
@@ -139,6 +140,7 @@ def fit(
         schedule: instead of `epochs` and `lr`.
         average: decay of an average of the weights, which becomes the trained network; 0 for none.
         selection: measures each epoch under attack, and may go back to an earlier one.
+        before: called before each epoch with the training and the epoch's number from 0, such as `Stages`.
         ranks: the processes that train together, see `joined`; `train` has the rows of this one.
         title: names the training in its progress and in errors.
         progress: whether to show the progress on standard error, or where to show it.
@@ -221,7 +223,8 @@ def fit(
     averaged = Average(network, optimizer, average) if average else None
     training = Training(
         network, optimizer, batches, method, schedule, precision, ranks=ranks, title=title, progress=progress,
-        average=averaged, selection=selection, images=len(batches.labels) if isinstance(batches, Batches) else 0,
+        average=averaged, selection=selection, before=before,
+        images=len(batches.labels) if isinstance(batches, Batches) else 0,
     )  # fmt: skip
 
     def store(row: dict[str, Any]) -> None:
