@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from hiresnn.errors import UsageError
 from hiresnn.models import build
 from hiresnn.network import NotExactError, RateForm, SpikingNetwork, convert
 from hiresnn.neurons import gradient_rule
@@ -101,6 +102,13 @@ def test_max_pooling_is_exact_on_both_sides_of_the_neurons(max_pool: str) -> Non
 def test_an_operation_on_spikes_that_is_not_affine_is_refused() -> None:
     with pytest.raises(NotExactError, match="not affine"):
         exact(between_two_layers(Length(), nn.Conv2d(1, 1, 1)), torch.rand(8, 1, 8, 8), timesteps=6)
+
+
+def test_options_that_contradict_an_exact_conversion_are_refused() -> None:
+    ann, images = trained("resnet9", width=0.05, batch_norm=True)
+    with pytest.raises(UsageError, match="exact=True needs leak = 1.0, not 0.9"):
+        convert(ann, images, timesteps=2, exact=True, leak=0.9)
+    assert convert(ann, images, timesteps=2, exact=True, v_init=0.5, leak=1.0).neuron.wait
 
 
 def test_a_network_whose_spikes_depend_on_time_has_no_rate_form() -> None:

@@ -82,9 +82,14 @@ def convert(
         raise UsageError(
             f"convert has no option {name!r}; {closest(name, sorted(names - {'ann', 'images', 'options'}))}."
         )
-    ann, neuron = uncompiled(ann), (neuron or Neuron()).changed(**options)
+    ann, chosen = uncompiled(ann), (neuron or Neuron()).changed(**options)
+    neuron = chosen
     if exact:
-        neuron, rescale = neuron.changed(**EXACT), True
+        neuron, rescale = chosen.changed(**EXACT), True
+        default = Neuron()
+        for name, value in EXACT.items():
+            if getattr(chosen, name) not in (getattr(default, name), value):
+                raise UsageError(f"exact=True needs {name} = {value!r}, not {getattr(chosen, name)!r}; leave one out.")
     if threshold_scale is None:
         learned = any(isinstance(layer, QCFS) for layer in ann.modules())
         threshold_scale = (1.0 if learned else EXACT_SCALE) if exact else THRESHOLD_SCALE
