@@ -106,7 +106,7 @@ def test_an_operation_on_spikes_that_is_not_affine_is_refused() -> None:
 
 def test_options_that_contradict_an_exact_conversion_are_refused() -> None:
     ann, images = trained("resnet9", width=0.05, batch_norm=True)
-    with pytest.raises(UsageError, match="exact=True needs leak = 1.0, not 0.9"):
+    with pytest.raises(UsageError, match=r"exact=True needs leak = 1\.0, not 0\.9"):
         convert(ann, images, timesteps=2, exact=True, leak=0.9)
     assert convert(ann, images, timesteps=2, exact=True, v_init=0.5, leak=1.0).neuron.wait
 
