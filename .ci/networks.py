@@ -1,4 +1,4 @@
-"""Write build/networks.zip, the networks that are not in the package, and print its SHA-256 for hub/pretrained.py.
+"""Write build/networks.zip, the networks that are not in the package, and print its SHA-256 for app/zoo.py.
 
 The bytes depend on the files only. A release named networks-N of the repository has the file; raise N when it changes.
 """

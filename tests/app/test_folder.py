@@ -154,7 +154,7 @@ def test_a_damaged_run_is_refused_in_one_sentence(tmp_path):
         r"file is a file; name a folder": lambda: RunFolder.open(file),
         r"empty has no recipe\.toml": lambda: RunFolder.open(empty),
         # The cards of these networks name such a folder in their next command.
-        r"digits-hire is a network of the package, .* hiresnn zoo copy digits-hire digits-hire": lambda: RunFolder.open(
+        r"digits-hire is a network of the zoo, .* hiresnn zoo copy digits-hire digits-hire": lambda: RunFolder.open(
             "digits-hire"
         ),
         r"has no result\.json; finish it with hiresnn train": lambda: RunFolder.open(run).require(RESULT),

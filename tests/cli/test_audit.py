@@ -9,13 +9,14 @@ import pytest
 from hiresnn.app import audit as module
 from hiresnn.app.audit import PAGE
 from hiresnn.app.recipe import dump, read
+from hiresnn.app.zoo import folder_of
 from hiresnn.audit import PRESETS, AuditConfig, Preset
 from hiresnn.audit.card import read_card
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.audit.run import ADVERSARIAL, CARD
 from hiresnn.cli.audit import table
 from hiresnn.errors import RunError
-from hiresnn.hub.pretrained import copy, folder_of
+from hiresnn.hub.pretrained import copy
 
 from .commands import rows, run
 
@@ -159,7 +160,7 @@ def test_a_board_is_written_and_says_what_counts(tmp_path, capsys, monkeypatch):
     mine, zoo = tmp_path / "mine", [folder_of("digits-hire"), folder_of("robust-digits")]
     copy("digits-hire", mine)
     (mine / "audit" / "adversarial.npz").unlink()
-    monkeypatch.setattr("hiresnn.hub.pretrained.folders", lambda: {path.name: path for path in zoo})
+    monkeypatch.setattr("hiresnn.app.zoo.folders", lambda: {path.name: path for path in zoo})
     out = tmp_path / "board.html"
     assert run("board", "zoo", mine, "-o", out) == 0
     text = capsys.readouterr().out

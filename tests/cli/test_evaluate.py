@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from hiresnn.app.zoo import SHELF
+
 from ..offering import offer
 from .commands import plain, rows, run, stand_in
 
@@ -74,3 +76,20 @@ def test_names_are_listed_with_options_and_plug_ins(command, tmp_path, monkeypat
     text = plain(capsys.readouterr().out)
     assert {"attacks": "iterations=7", "rules": "alpha="}[command] in text
     assert "mine plug-in offering:mine" in text
+
+
+@pytest.mark.slow
+def test_a_name_of_the_zoo_is_measured_and_nothing_is_written_into_the_package(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in SHELF.rglob("*")}
+    assert run("evaluate", "digits-hire", "--attack", "fgsm(eps=8/255)", "--limit", "20", "--quiet") == 0
+    assert "none (clean)" in capsys.readouterr().out
+    assert run("evaluate", "digits-hire", "--attack", "fgsm", "--limit", "20", "--out", "mine.json") == 0
+    assert (tmp_path / "mine.json").is_file()
+    assert run("analyze", "activity", "digits-hire", "--limit", "20", "--quiet") == 0
+    assert (tmp_path / "audits/digits-hire/analysis-activity.json").is_file()
+    assert run("audit", "digits-hire", "--images", "10") == 0
+    assert run("audit", "--verify", "audits/digits-hire/card.json") == 0
+    assert {path: path.stat().st_mtime_ns for path in SHELF.rglob("*")} == before
+    assert run("resume", "digits-hire") == 1
+    assert "copied by hiresnn zoo copy" in capsys.readouterr().err

@@ -1,10 +1,13 @@
 """`hiresnn zoo` and `hiresnn publish`: what they print, and the files they write."""
 
+import re
+
 import pytest
 import torch
 
 from hiresnn import from_pretrained
-from hiresnn.hub.pretrained import copy, folders
+from hiresnn.app.zoo import folders
+from hiresnn.hub.pretrained import copy
 
 from .commands import run
 
@@ -17,7 +20,7 @@ def mine(tmp_path):
 
 def test_the_zoo_lists_networks_with_their_worst_case_and_how_to_get_the_others(capsys, monkeypatch):
     local = {name: path for name, path in folders().items() if "digits" in name}
-    monkeypatch.setattr("hiresnn.hub.pretrained.folders", lambda: local)
+    monkeypatch.setattr("hiresnn.app.zoo.folders", lambda: local)
     assert run("zoo") == 0
     text = capsys.readouterr().out
     for name in (*local, "worst case", "32/255", "overestimated", "Next: hiresnn zoo show"):
@@ -47,6 +50,16 @@ def test_a_dry_run_writes_a_folder_that_loads(mine, tmp_path, capsys):
     assert "nothing was uploaded" in text
     images = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(from_pretrained(tmp_path / "out")(images), from_pretrained(mine)(images))
+
+
+def test_a_dry_run_needs_no_folder(mine, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (("--dry-run",), ("--dry-run", "--license", "mit")):
+        assert run("publish", mine, "me/mine", *arguments) == 0
+        text = capsys.readouterr().out
+        assert re.search(r"KiB  model.safetensors\n", text)
+        assert "can be published as me/mine: 9 files; nothing was uploaded." in text
+    assert list(tmp_path.glob("*")) == [mine]
 
 
 def test_publishing_uploads_a_complete_folder(mine, monkeypatch, capsys):

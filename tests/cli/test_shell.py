@@ -142,3 +142,30 @@ def test_a_closed_or_full_standard_output_ends_without_a_traceback(command, outp
     with open(writer if output == "pipe" else "/dev/full", "w") as stdout:  # noqa: PTH123
         done = subprocess.run(words, stdout=stdout, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (code, errors)
+
+
+@pytest.mark.parametrize(
+    ("line", "completion"),
+    [
+        ("train robust-d", {"robust-digits"}),
+        ("recipes show robust-d", {"robust-digits"}),
+        ("train digits --method mp", {"mppd-tv", "mpd-sgr"}),
+        ("train digits --set snn.ti", {"snn.timesteps="}),
+        ("evaluate digits-h", {"digits-hire"}),
+        ("evaluate digits-hire --attack pg", {"pgd", "pgd-restarts"}),
+        ("audit digits-h", {"digits-hire"}),
+        ("audit runs/", {"runs/mine"}),
+        ("export digits-h", {"digits-hire"}),
+        ("zoo show digits-h", {"digits-hire"}),
+        ("analyze energy digits-h", {"digits-hire"}),
+    ],
+)
+def test_the_shell_completes_names(line, completion, tmp_path):
+    (tmp_path / "runs/mine").mkdir(parents=True)
+    (tmp_path / "runs/mine/recipe.toml").touch()
+    words = f"hiresnn {line}"
+    instruction = {"_HIRESNN_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    environment = {**os.environ, **instruction}
+    command = [sys.executable, "-m", "hiresnn"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert set(done.stdout.split()) == completion, done.stderr

@@ -12,25 +12,20 @@ import torch
 import hiresnn
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy
+from hiresnn.app import zoo
 from hiresnn.app.audit import verify
 from hiresnn.app.folder import METRICS
 from hiresnn.app.recipe import override, read
+from hiresnn.app.zoo import ARCHIVE, FOLDER_VARIABLE, Archive, folder_of, folders, names
 from hiresnn.errors import RunError, UsageError
-from hiresnn.hub import pretrained
 from hiresnn.hub.pretrained import (
     ALLOWED,
-    ARCHIVE,
     CARD,
     COPIED,
-    FOLDER_VARIABLE,
     README,
-    Archive,
     copy,
-    folder_of,
-    folders,
     from_pretrained,
     model_card,
-    names,
     shipped,
 )
 
@@ -82,11 +77,11 @@ def test_a_network_has_the_accuracy_of_its_result(name):
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """As if installed from the wheel, with an empty cache; the release has one network, `far`."""
-    monkeypatch.setattr(pretrained, "__file__", str(tmp_path / "lib" / "site" / "hiresnn" / "hub" / "pretrained.py"))
+    monkeypatch.setattr(zoo, "__file__", str(tmp_path / "lib" / "site" / "hiresnn" / "app" / "zoo.py"))
     monkeypatch.setenv("HIRESNN_CACHE", str(tmp_path / "cache"))
     shutil.copytree(folder_of("digits-hire"), tmp_path / "networks" / "far")
     digest = imported(SCRIPT).write(tmp_path / "networks.zip", tmp_path / "networks")
-    monkeypatch.setattr(pretrained, "ARCHIVE", Archive((tmp_path / "networks.zip").as_uri(), digest, ("far",)))
+    monkeypatch.setattr(zoo, "ARCHIVE", Archive((tmp_path / "networks.zip").as_uri(), digest, ("far",)))
     return tmp_path
 
 
@@ -112,11 +107,11 @@ def test_a_folder_of_networks_replaces_the_download(installed, monkeypatch):
 
 
 def test_a_server_that_never_answers_is_given_up(installed, monkeypatch):
-    monkeypatch.setattr(pretrained, "TIMEOUT", 0.1)
+    monkeypatch.setattr(zoo, "TIMEOUT", 0.1)
     monkeypatch.setenv("no_proxy", "*")
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}/networks.zip"
-        monkeypatch.setattr(pretrained, "ARCHIVE", pretrained.ARCHIVE._replace(address=address))
+        monkeypatch.setattr(zoo, "ARCHIVE", zoo.ARCHIVE._replace(address=address))
         with pytest.raises(RunError, match=r"cannot be downloaded .*timed out"):
             from_pretrained("far")
 

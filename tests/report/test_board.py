@@ -12,11 +12,12 @@ import pytest
 from hiresnn.app.audit import verify
 from hiresnn.app.recipe import read
 from hiresnn.app.train import training_cost
+from hiresnn.app.zoo import SHELF
 from hiresnn.audit.build_card import Evidence, conclude
 from hiresnn.audit.card import Card, share
 from hiresnn.audit.run import read_archive
 from hiresnn.errors import UsageError
-from hiresnn.hub.pretrained import SHELF, copy
+from hiresnn.hub.pretrained import copy
 from hiresnn.report.pages import Entry, board_page, grouped, read_entries
 
 CARD = "audit/card.json"

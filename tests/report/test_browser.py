@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from hiresnn.app.zoo import folder_of, names
 from hiresnn.audit.card import Card
-from hiresnn.hub.pretrained import folder_of, names
 from hiresnn.report.pages import audit_page, read_runs, runs_page
 
 # Contrast of each text with the first opaque background behind it; texts that are drawn nowhere are left out.

@@ -82,10 +82,12 @@ def _analyzed(
     """Measure under each attack, and on the clean images unless `what` is a distance; write the result."""
     target = str(target)
     with ExitStack() as stack:
-        if (run := run_named(target)) is not None:
+        if (run := run_named(target)) is not None and run.exists():
             if out is not None:
                 raise UsageError(f"the results of run {run} are part of its folder; leave out --out.")
             stack.enter_context(RunFolder.open(run, write=True))
+        else:
+            run = None
         subject = resolve_model(target)
         network, recipe = subject.model, subject.recipe
         if not isinstance(network, SpikingNetwork | Unrolled):

@@ -51,7 +51,7 @@ def evaluate(
     if out is not None and out.exists():
         remedy = "it is no result of hiresnn evaluate, and is not replaced; name a new file"
         read_json(out, ResultRecord, remedy=remedy, error=UsageError)
-    with RunFolder.open(run, write=out is None) as folder, seeded(folder.recipe.seed):
+    with RunFolder.open_or_zoo(run, write=out is None) as folder, seeded(folder.recipe.seed):
         recipe, attack_seed = folder.recipe, folder.recipe.seed if seed is None else seed
         specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
         network, device = load_run(folder), device_of(recipe)
@@ -62,7 +62,8 @@ def evaluate(
             raise UsageError("the run held no images out (data.holdout_images = 0 in its recipe); use --split test.")
         images = data.first(images, min(limit, len(images))) if limit else images
         name = RESULT if split == "test" else f"result-{split}.json"
-        earlier = _earlier(folder, name, len(images), dataset.digest) if out is None else {}
+        stores = out is None and not folder.drops_writes
+        earlier = _earlier(folder, name, len(images), dataset.digest) if stores else {}
         opponents = {kind: load_run(twin) for kind, twin in _twins(folder, twins or []).items()}
         passes = len(images) * sum(1 + 2 * int(spec.resolved().get("iterations", 1)) for spec in specs)
         for title, model in ((f"{run}", network), *(("a twin", twin) for twin in opponents.values())):
@@ -99,10 +100,12 @@ def evaluate(
                     break
             if silent:
                 result["dead_layer"] = silent[0]  # the logits then do not depend on the image
-        if out is None:
+        if out is not None:
+            write_atomically(out, json_text(result).encode())
+        elif stores:
             folder.write_json(name, result)
         else:
-            write_atomically(out, json_text(result).encode())
+            progress.line(f"{run} is a network of the zoo, so the result is not stored; give --out FILE.")
     return result
 
 
@@ -171,9 +174,9 @@ def _twins(folder: RunFolder, twins: list[Path]) -> dict[str, RunFolder]:
     """Each twin by its kind: "same-ann" if it and the run started from the same ANN, else "independent"."""
     folders: dict[str, RunFolder] = {}
     for path in twins:
-        twin = RunFolder.open(path)
+        twin = RunFolder.open_or_zoo(path)
         twin.require(MODEL)
-        if path.resolve() == folder.path.resolve():
+        if twin.path.resolve() == folder.path.resolve():
             raise UsageError(f"the twin {path} is the run itself, which would be a white-box attack; name another run.")
         same = folder.has(ANN) and twin.has(ANN) and folder.read_json(ANN)["key"] == twin.read_json(ANN)["key"]
         kind = "same-ann" if same else "independent"

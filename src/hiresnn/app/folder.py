@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 from filelock import AcquireReturnProxy, FileLock, Timeout
 from pydantic import BaseModel, Field
 
+from hiresnn.app import zoo
 from hiresnn.app.recipe import STORED, Recipe, dump, flatten, read
+from hiresnn.app.zoo import MODEL as MODEL
 from hiresnn.errors import RecipeError, RunError, command_line
 from hiresnn.files import TEMPORARY_SUFFIX, json_text, parse_json, remove_leftovers, write_atomically
 
@@ -24,14 +26,11 @@ LOCK = ".lock"
 RECIPE = "recipe.toml"
 ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
-MODEL = "model.safetensors"
 RESULT = "result.json"
 RESUME = "resume.pt"
 ANN = "ann.json"
 SOURCE = "source.json"
 CONVERSION = "conversion.txt"
-SHELF = Path(__file__).parents[1] / "hub/networks"
-"""The networks of the package."""
 
 
 def locked(folder: Path, what: str, *, wait: Callable[[], None] | None = None) -> AcquireReturnProxy[FileLock]:
@@ -170,11 +169,24 @@ class RunFolder:
         path = Path(path)
         if not (path / RECIPE).is_file():
             problem = f"has no {RECIPE}" if path.is_dir() else "is a file" if path.exists() else "does not exist"
-            remedy = "name a folder that hiresnn train or hiresnn zoo copy wrote"
-            if not path.exists() and (SHELF / path / RECIPE).is_file():  # as the cards of these networks call them
-                remedy = f"{path} is a network of the package, copied by {command_line('zoo', 'copy', path, path)}"
+            remedy = "name a folder that hiresnn train wrote, or for evaluate, audit, analyze and export a network of "
+            remedy += "hiresnn zoo"
+            if not path.exists() and str(path) in zoo.names():
+                remedy = f"{path} is a network of the zoo, copied by {command_line('zoo', 'copy', path, path)}"
             raise RunError(f"run folder {path} {problem}; {remedy}.")
         return cls(path, locked(path, "run folder") if write else None)
+
+    @classmethod
+    def open_or_zoo(cls, path: str | Path, *, write: bool = False) -> RunFolder:
+        """Open an existing run, or else the network of the zoo that `path` names, to which nothing is written."""
+        if not Path(path).exists() and str(path) in zoo.names():
+            return cls.follow(zoo.folder_of(str(path)))
+        return cls.open(path, write=write)
+
+    @property
+    def drops_writes(self) -> bool:
+        """Whether nothing is written: a network of the zoo, or another rank writes."""
+        return self._follows
 
     @classmethod
     def follow(cls, path: str | Path) -> RunFolder:

@@ -311,18 +311,19 @@ class Recipe(Section):
 
 def shipped() -> dict[str, str]:
     """Return the names of the recipes of the package, sorted, each with its description, the second line."""
-    return {name: shipped_text(name).splitlines()[1].lstrip("# ") for name in _names()}
+    return {name: shipped_text(name).splitlines()[1].lstrip("# ") for name in names()}
 
 
 @cache
-def _names() -> tuple[str, ...]:
+def names() -> tuple[str, ...]:
+    """Return the names of the recipes of the package, sorted."""
     return tuple(sorted(path.stem for path in _SHELF.glob("*.toml")))
 
 
 def shipped_text(name: str) -> str:
     """Return the TOML text of a recipe of the package with its comments."""
-    if name not in _names():
-        raise RecipeError(f"no recipe of the package is called {quoted(name)}; {closest(name, _names())}.")
+    if name not in names():
+        raise RecipeError(f"no recipe of the package is called {quoted(name)}; {closest(name, names())}.")
     return (_SHELF / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -399,13 +400,13 @@ def stated_keys(name_or_path: str) -> set[str]:
 def _located(name_or_path: str | Path, folder: Path = Path()) -> tuple[Path, str]:
     """Return the path of a recipe of the package or of a file relative to `folder`, and its name in errors."""
     name = str(name_or_path)
-    if name in _names():
+    if name in names():
         return _SHELF / f"{name}.toml", f'recipe of the package "{name}"'
     path = folder / name
     if path.is_dir():
         raise RecipeError(f"recipe {path} is a folder; name the TOML file in it, such as {path / 'recipe.toml'}.")
     if not path.is_file():
-        raise RecipeError(f"no file and no recipe of the package is called {quoted(name)}; {closest(name, _names())}.")
+        raise RecipeError(f"no file and no recipe of the package is called {quoted(name)}; {closest(name, names())}.")
     return path, f"recipe file {path}"
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from hiresnn import data
-from hiresnn.app import networks
+from hiresnn.app import networks, zoo
 from hiresnn.app.folder import MODEL, RECIPE, SOURCE, RunFolder
 from hiresnn.app.recipe import Recipe
 from hiresnn.attacks import Model, register
@@ -317,7 +317,7 @@ def announce(code: OwnCode, run: Path) -> None:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A network and its origin: the recipe and folder of a run, or the SHA-256 of a function's file."""
+    """A network and its origin: the recipe and folder of a run, no folder in the zoo, or a file's SHA-256."""
 
     model: Model
     name: str
@@ -343,19 +343,21 @@ class ModelSource:
 
 
 def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
-    """Return the network that `text` names: `RUN`, `FILE.safetensors`, `FILE.py:FUNCTION` or `MODULE:FUNCTION`.
+    """Return the network that `text` names: `RUN`, a name of the zoo, `FILE.safetensors`, or `MODULE:FUNCTION`.
 
     Code is executed, also that of a run's own network; without `may_run_code` it is refused.
     """
     if (run := run_named(text)) is not None:
-        folder = RunFolder.open(run)
+        # A file may choose no download.
+        folder = RunFolder.open_or_zoo(run) if may_run_code or text in zoo.folders() else RunFolder.open(run)
         network = load_run(folder, may_run_code=may_run_code)
-        return ModelSource(network, run.resolve().name, "run", folder.recipe, run)
+        return ModelSource(network, run.resolve().name, "run", folder.recipe, None if folder.drops_writes else run)
     path = Path(text)
     if path.suffix == ".safetensors":
         return ModelSource(networks.load(path), path.stem, "file")
     if ":" not in text:
-        raise UsageError(f"{text!r} is no run folder, no .safetensors file and no FILE.py:FUNCTION; name one of them.")
+        forms = "no run folder, no network of hiresnn zoo, no .safetensors file and no FILE.py:FUNCTION"
+        raise UsageError(f"{text!r} is {forms}; name one of them.")
     if not may_run_code:
         raise UsageError(f"{text!r} names Python code, which a file may not choose; name it before --verify.")
     code = UserCode.parse(text)
@@ -401,9 +403,11 @@ def load_attack(text: str) -> None:
 
 
 def audit_folder(text: str, source: ModelSource) -> Path:
-    """Return RUN/audit for a run, else audits/PATH/NAME with the path of the file."""
+    """Return RUN/audit for a run, audits/NAME for a network of the zoo, else audits/PATH/NAME of the file."""
     if source.folder:
         return source.folder / "audit"
+    if source.kind == "run":
+        return Path("audits") / source.name
     parent = Path(text if source.kind == "file" else text.rpartition(":")[0]).resolve().parent
     here = Path.cwd()
     path = parent.relative_to(here) if parent.is_relative_to(here) else Path(*parent.parts[1:])

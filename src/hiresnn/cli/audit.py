@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from hiresnn.cli.common import Batch, Html, display, loaded, numbers_table
+from hiresnn.cli.common import Batch, Html, complete_attack, complete_network, display, loaded, numbers_table
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
 
@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 
 def audit(
     context: typer.Context,
-    target: Annotated[str | None, typer.Argument(metavar="TARGET")] = None,
+    target: Annotated[str | None, typer.Argument(metavar="TARGET", autocompletion=complete_network)] = None,
     preset: Annotated[Literal["quick", "standard", "thorough"], typer.Option()] = "quick",
     source: Annotated[str | None, typer.Option("--data", metavar="SOURCE")] = None,
     images: Annotated[int | None, typer.Option("--images", "--limit", min=1, metavar="N")] = None,
     eps: Annotated[str | None, typer.Option(metavar="BOUND")] = None,
     bounds: Annotated[str | None, typer.Option(metavar="LIST")] = None,
-    attacks: Annotated[list[str] | None, typer.Option("--attack", metavar="NAME", callback=loaded)] = None,
-    twins: Annotated[list[str] | None, typer.Option("--twin", metavar="TARGET2")] = None,
+    attacks: Annotated[
+        list[str] | None, typer.Option("--attack", metavar="NAME", callback=loaded, autocompletion=complete_attack)
+    ] = None,
+    twins: Annotated[
+        list[str] | None, typer.Option("--twin", metavar="TARGET2", autocompletion=complete_network)
+    ] = None,
     views: Annotated[list[str] | None, typer.Option("--as", metavar="VIEW")] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
     batch: Batch = 200,
@@ -45,8 +49,9 @@ def audit(
     - hiresnn audit --verify runs/mine/audit/card.json
 
     Options:
-        target: A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which returns a network from
-            images [B, C, H, W] in [0, 1] to logits [B, K]. This executes that file: use only files that you trust.
+        target: A run folder, a name of hiresnn zoo, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which
+            returns a network from images [B, C, H, W] in [0, 1] to logits [B, K]. This executes that file: use only
+            files that you trust.
         preset: quick: 200 images, screens 6 gradient rules. standard: 1,000 images, screens 20, attacks with the best
             six. thorough: all rules, the most steps; takes hours. A larger preset continues a smaller one.
         source: Data set, as for hiresnn train; default: that of the run. Other targets need it.
@@ -164,8 +169,8 @@ def board(cards: Annotated[list[str], typer.Argument(metavar="CARD...")], out: H
         cards: The card.json of audits, audited run folders, the word zoo (pretrained networks), or TARGET=CARD, where
             TARGET names the network as for hiresnn audit, which executes a Python file.
     """
+    from hiresnn.app.zoo import folders
     from hiresnn.files import write_atomically
-    from hiresnn.hub.pretrained import folders
     from hiresnn.report.pages import board_page, read_entries
 
     zoo = [str(folder) for folder in folders().values()]

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from hiresnn.errors import UsageError
+from hiresnn.training.methods import METHOD_NAMES
 
 
 def document(app: typer.Typer) -> None:
@@ -40,8 +41,55 @@ def writable_html(out: Path) -> Path:
     return out
 
 
+def complete_recipe(incomplete: str) -> list[str]:
+    """Names of recipes for the shell, which completes files itself if there are none."""
+    from hiresnn.app.recipe import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def complete_setting(incomplete: str) -> list[str]:
+    """Keys of a recipe for --set, with an equals sign."""
+    from hiresnn.app.recipe import flatten, read
+
+    return [f"{key}=" for key in flatten(read("digits")) if key.startswith(incomplete)]
+
+
+def complete_method(incomplete: str) -> list[str]:
+    """Training methods."""
+    return [name for name in METHOD_NAMES if name.startswith(incomplete)]
+
+
+def complete_attack(incomplete: str) -> list[str]:
+    """Names of attacks."""
+    from hiresnn.attacks import ATTACKS
+
+    return [name for name in ATTACKS if name.startswith(incomplete)]
+
+
+def complete_network(incomplete: str) -> list[str]:
+    """Networks of the zoo, and run folders in runs/."""
+    from hiresnn.app.zoo import names
+
+    runs = sorted(str(path.parent) for path in Path("runs").glob("*/recipe.toml"))
+    return [name for name in (*names(), *runs) if name.startswith(incomplete)]
+
+
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that hiresnn train wrote.")]
-Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A name that hiresnn recipes lists, or a TOML file.")]
+RunOrZoo = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run folder that hiresnn train wrote, or a name that hiresnn zoo lists.",
+        autocompletion=complete_network,
+    ),
+]
+Recipe = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A name that hiresnn recipes lists, or a TOML file.", autocompletion=complete_recipe
+    ),
+]
 Source = Annotated[
     str | None,
     typer.Option(
@@ -57,6 +105,7 @@ Attacks = Annotated[
         "--attack",
         metavar="NAME",
         callback=loaded,
+        autocompletion=complete_attack,
         help="An attack with its options in quotes, such as 'pgd(eps=2/255, rule=arctan(alpha=4))'; may be repeated. "
         "Names: hiresnn attacks, hiresnn rules, or FILE.py:FUNCTION of your own, which this executes. Options that you "
         "leave out have the recipe's values for fgsm and pgd, or else defaults; such a step grows with eps.",

@@ -10,7 +10,19 @@ import typer
 from rich.table import Column, Table
 
 from hiresnn.calls import Kind, offered
-from hiresnn.cli.common import Attacks, Batch, Limit, Quiet, Run, Source, broken, display, numbers_table
+from hiresnn.cli.common import (
+    Attacks,
+    Batch,
+    Limit,
+    Quiet,
+    Run,
+    RunOrZoo,
+    Source,
+    broken,
+    complete_network,
+    display,
+    numbers_table,
+)
 from hiresnn.errors import UsageError, quoted
 from hiresnn.progress import Progress
 
@@ -20,8 +32,9 @@ Target = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which returns a network of "
-        "hiresnn or an adapter of another (docs/foreign.md). This executes the file.",
+        autocompletion=complete_network,
+        help="A run folder, a name of hiresnn zoo, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which "
+        "returns a network of hiresnn or an adapter of another (docs/foreign.md). This executes the file.",
     ),
 ]
 Out = Annotated[
@@ -39,9 +52,9 @@ analyze = typer.Typer(
 
 
 def evaluate(
-    run: Run,
+    run: RunOrZoo,
     attacks: Attacks = None,
-    twins: Annotated[list[Path] | None, typer.Option("--twin", metavar="RUN2")] = None,
+    twins: Annotated[list[Path] | None, typer.Option("--twin", metavar="RUN2", autocompletion=complete_network)] = None,
     data: Source = None,
     limit: Limit = None,
     split: Annotated[Literal["test", "holdout"], typer.Option()] = "test",

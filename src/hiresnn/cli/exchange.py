@@ -2,20 +2,41 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
-from hiresnn.cli.common import Run, Source, display, numbers_table
+from hiresnn.cli.common import Run, Source, complete_network, display, numbers_table
 from hiresnn.errors import UsageError, command_line
 
 Format = Literal["nir", "onnx", "snntorch", "spikingjelly", "sinabs"]
 Dialect = Literal["portable", "snntorch", "spikingjelly", "norse"]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that hiresnn zoo lists.")]
+
+
+def _complete_name(incomplete: str) -> list[str]:
+    return [name for name in complete_network(incomplete) if not name.startswith("runs/")]
+
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name that hiresnn zoo lists.", autocompletion=_complete_name)
+]
+UNNAMED = "-"  # the folder of --dry-run without a folder
+
+
+class Publish(TyperCommand):
+    """`hiresnn publish`, whose --dry-run may have no folder if no other argument follows."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments of the command line."""
+        at = args.index("--dry-run") + 1 if "--dry-run" in args else 0
+        if at and (at == len(args) or args[at].startswith("--")):
+            args = [*args[:at], UNNAMED, *args[at:]]
+        return super().parse_args(ctx, args)
 
 
 def export(
-    target: Annotated[str, typer.Argument(metavar="RUN")],
+    target: Annotated[str, typer.Argument(metavar="RUN", autocompletion=complete_network)],
     to: Annotated[Format, typer.Option()],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE")],
     reader: Annotated[Dialect, typer.Option()] = "portable",
@@ -32,7 +53,8 @@ def export(
     - hiresnn export runs/mine --to spikingjelly -o mine.py
 
     Options:
-        target: A run folder, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which executes that file.
+        target: A run folder, a name of hiresnn zoo, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which
+            executes that file.
         to: nir: the exchange format of neuromorphic libraries and chips. onnx: for onnxruntime, with all timesteps
             unrolled. snntorch, spikingjelly, sinabs: a Python file for that library, with its weights beside it.
         out: The file to write.
@@ -128,7 +150,8 @@ def list_networks(context: typer.Context) -> None:
     """List the networks with their accuracies in percent, as audited."""
     if context.invoked_subcommand is not None:
         return
-    from hiresnn.hub.pretrained import folders, names, remedy, shipped
+    from hiresnn.app.zoo import folders, names, remedy
+    from hiresnn.hub.pretrained import shipped
 
     headings = ("name", "clean", "PGD", "worst case", "95 %", "bound", "data", "method", "T", "verdict on PGD")
     rows = numbers_table(
@@ -151,7 +174,8 @@ def list_networks(context: typer.Context) -> None:
 @zoo.command()
 def show(name: Name) -> None:
     """Print the model card of a network, for example: hiresnn zoo show digits-hire"""
-    from hiresnn.hub.pretrained import README, folder_of
+    from hiresnn.app.zoo import folder_of
+    from hiresnn.hub.pretrained import README
 
     text = (folder_of(name) / README).read_text(encoding="utf-8")
     print(text.partition("\n---\n")[2].strip())
@@ -185,7 +209,8 @@ def publish(
 
     Options:
         repository: The repository on the hub.
-        dry_run: Only write the files into this new folder; upload nothing.
+        dry_run: Upload nothing, but write the files into this new folder; without a folder at the end of the line, only
+            check the run and list the files.
         license: Licence of the weights, as the hub writes it, such as mit; default: none named.
         private: Create the repository as a private one.
     """
@@ -195,7 +220,7 @@ def publish(
 
     require_hub_id(repository)
     publication = Publication(repository, license)
-    if dry_run is not None:
+    if dry_run is not None and str(dry_run) != UNNAMED:
         files = write_publication(run, dry_run, publication)
         size = sum(file.stat().st_size for file in files)
         print(f"Wrote {len(files)} files ({size / 1024:,.0f} KiB) to {dry_run}; nothing was uploaded.")
@@ -203,6 +228,11 @@ def publish(
         return
     with tempfile.TemporaryDirectory() as folder:
         files = write_publication(run, Path(folder), publication)
+        if dry_run is not None:
+            for file in files:
+                print(f"{file.stat().st_size / 1024:>9,.1f} KiB  {file.relative_to(folder)}")
+            print(f"{run} can be published as {repository}: {len(files)} files; nothing was uploaded.")
+            return
         address = upload(Path(folder), repository, private=private)
     print(f"Published {len(files)} files: {address}")
     print(f'Next: in Python: hiresnn.from_pretrained("{repository}")')

@@ -14,7 +14,7 @@ from hiresnn.cli.audit import audit, board, report
 from hiresnn.cli.common import document
 from hiresnn.cli.doctor import doctor, quickstart
 from hiresnn.cli.evaluate import analyze, attacks, evaluate, rules
-from hiresnn.cli.exchange import export, import_checkpoint, publish, zoo
+from hiresnn.cli.exchange import Publish, export, import_checkpoint, publish, zoo
 from hiresnn.cli.train import Train, recipes_app, resume, train
 from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.process import keep_kernels, keep_memory, leads
@@ -32,7 +32,8 @@ app = typer.Typer(
 )
 app.command()(quickstart)
 app.command(cls=Train)(train)
-for command in (resume, evaluate, audit, export, report, board, publish, import_checkpoint, attacks, rules, doctor):
+app.command(cls=Publish)(publish)
+for command in (resume, evaluate, audit, export, report, board, import_checkpoint, attacks, rules, doctor):
     app.command()(command)
 for name, group in {"recipes": recipes_app, "analyze": analyze, "zoo": zoo}.items():
     document(group)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from hiresnn.cli.common import Quiet, Recipe, Run, Source
+from hiresnn.cli.common import Quiet, Recipe, Run, Source, complete_method, complete_recipe, complete_setting
 from hiresnn.errors import HiresnnError, UsageError, closest, command_line, quoted
 from hiresnn.process import processes
 from hiresnn.progress import Progress
@@ -53,8 +53,12 @@ class Train(TyperCommand):
 def train(
     context: typer.Context,
     recipe: Recipe,
-    method: Annotated[str | None, typer.Option(metavar="METHOD", help=METHOD_HELP)] = None,
-    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="METHOD", help=METHOD_HELP, autocompletion=complete_method)
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", autocompletion=complete_setting)
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0)] = None,
     model: Annotated[str | None, typer.Option(metavar="FILE.py:FUNCTION")] = None,
     weights: Annotated[str | None, typer.Option(metavar="FILE")] = None,
@@ -212,7 +216,8 @@ def show(recipe: Recipe, resolved: Annotated[bool, typer.Option("--resolved")] =
 
 @recipes_app.command()
 def copy(
-    name: Annotated[str, typer.Argument(metavar="NAME")], file: Annotated[Path, typer.Argument(metavar="FILE")]
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_recipe)],
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
 ) -> None:
     """Copy a recipe of the package to edit and train it: hiresnn recipes copy vgg5-cifar10-cpu mine.toml
 
