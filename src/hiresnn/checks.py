@@ -1,9 +1,10 @@
-"""Checks of what a caller passes: images, labels, logits; which answers are correct, the only place; a hash of tensors.
+"""Checks of what a caller passes: images or event grids, labels, logits; which answers are correct; a hash of tensors.
 
 Public functions and readers of files call these once; code inside the package trusts its types.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -25,14 +26,16 @@ def require_batch(
 ) -> None:
     """Raise `error` unless images are a tensor [N, C, H, W] with pixels in range, and labels integers [N] from 0.
 
-    `pixels` says whether they are floats in [0, 1], uint8, or either; `name` opens the message.
+    `pixels` says whether they are floats in [0, 1], uint8, or either; `name` opens the message. A tensor
+    [N, T, P, H, W] is a batch of event grids, of T bins and P polarities, whose cells are counts of at least 0.
     """
     opening = f"{name}: " if name else ""
-    if not isinstance(images, Tensor) or images.dim() != 4:
-        raise error(f"{opening}images are {_described(images)}; give a tensor [N, C, H, W].")
+    if not isinstance(images, Tensor) or images.dim() not in (4, 5):
+        remedy = "give a tensor [N, C, H, W], or [N, T, P, H, W] for event grids"
+        raise error(f"{opening}images are {_described(images)}; {remedy}.")
     if not empty and not len(images):
         raise error(f"{opening}there are no images; give at least one.")
-    if problem := _pixel_problem(images, pixels):
+    if problem := _pixel_problem(images, pixels) if images.dim() == 4 else _count_problem(images, pixels):
         raise error(f"{opening}images {problem}.")
     if labels is None:
         return
@@ -124,3 +127,25 @@ def _pixel_problem(images: Tensor, pixels: str) -> str:
     else:
         remedy = "move any normalisation into the model (hiresnn.models.Normalise)"
     return f"have pixels in [{low:.4g}, {high:.4g}], not in [0, 1]: {remedy}"
+
+
+def _count_problem(grids: Tensor, cells: str) -> str:
+    """Return what is wrong with the type or the counts of event grids [N, T, P, H, W]; "" if nothing is."""
+    if cells == "uint8" and grids.dtype != torch.uint8:
+        return f"are event grids of {grids.dtype}; give uint8, one count of 0 to 255 per cell"
+    if cells == "float" and not grids.is_floating_point():
+        return f"are event grids of {grids.dtype}; give floats (grids.float())"
+    if grids.is_complex():
+        return f"are event grids of {grids.dtype}; give counts, such as uint8 or float32"
+    if not grids.numel() or grids.dtype in (torch.bool, torch.uint8):
+        return ""
+    low, high = grids.aminmax()
+    if low >= 0 and high < math.inf:  # false for NaN
+        return ""
+    return f"are event grids with cells in [{low:.4g}, {high:.4g}]; give finite counts of at least 0, one polarity each"
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """Return uint8 images [N, C, H, W] as float32 in [0, 1], and event grids [N, T, P, H, W] as float32 counts."""
+    floats = images.to(torch.float32)
+    return floats.div_(255) if images.dim() == 4 else floats

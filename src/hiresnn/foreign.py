@@ -1,5 +1,7 @@
 """Networks of other spiking libraries as models, images in [0, 1] -> logits, for evaluation, attacks and audit.
 
+Event grids [B, T, P, H, W] are shown bin by bin; a network with a loop of its own gets them whole.
+
 `Unrolled` makes a network a pure function of images, with its surrogate replaceable and its spikes recorded. A library
 calls its surrogate with x = u - threshold, so z = x / threshold and d spike / d x = rule(z) / threshold. The spike is
 that of the library, bit for bit; only the backward pass changes.
@@ -201,9 +203,21 @@ class Unrolled(nn.Module):
         spiking = {id(layer) for layer in self._spiking}
         return {name: module for name, module in self.network.named_modules() if id(module) in spiking}
 
-    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch classes"]:
-        """Return logits [B, K], float32 or float64. Raises UsageError if encode or the network has a wrong shape."""
-        steps = images.expand(self.timesteps, *images.shape) if self._encode is None else self._encode(images)
+    def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
+        """Return logits [B, K], float32 or float64, of images [B, C, H, W] or event grids [B, T, P, H, W].
+
+        Raises UsageError if encode or the network has a wrong shape, or event grids another number of bins than T.
+        """
+        events = images.dim() == 5 and self._encode is None
+        if events and images.shape[1] != self.timesteps:
+            bins = f"event grids of {images.shape[1]} bins for {self.timesteps} timesteps"
+            raise UsageError(f"the network gets {bins}; give as many, or merge bins with hiresnn.data.rebin.")
+        if self._encode is not None:
+            steps = self._encode(images)
+        elif events and not self.own_loop:
+            steps = images.transpose(0, 1).contiguous()  # each timestep sees its bin
+        else:
+            steps = images.expand(self.timesteps, *images.shape)
         if steps.shape[:2] != (self.timesteps, len(images)):
             expected = f"[{self.timesteps} steps, {len(images)} images, ...]"
             raise UsageError(f"encode returned the shape {list(steps.shape)}; it should be {expected}.")

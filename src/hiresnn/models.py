@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError, closest
 
-__all__ = ["MODELS", "QCFS", "Classifier", "Normalise", "OwnNetwork", "build", "spec_of"]
+__all__ = ["MODELS", "QCFS", "Classifier", "MeanOverBins", "Normalise", "OwnNetwork", "build", "spec_of"]
 
 
 class QCFS(nn.Module):
@@ -87,12 +87,26 @@ class Normalise(nn.Module):
         return f"mean={self.mean.flatten().tolist()}, std={self.std.flatten().tolist()}"
 
 
+class MeanOverBins(nn.Module):
+    """Average event grids [B, T, P, H, W] over their T bins: [B, P, H, W]. The first layer of an ANN for events.
+
+    An ANN has no time. The mean input current of a neuron in the first layer is that of the mean over the bins, and
+    its spike rate follows the mean current, so the mean is what the ANN of a conversion sees. `hiresnn.convert` puts
+    the encoder in the place of this layer. A batch of four dimensions, which has no bins, stays as it is.
+    """
+
+    @no_type_check  # torch.fx calls it with a Proxy, which a run-time check of the shapes would refuse
+    def forward(self, grids: Tensor) -> Tensor:
+        return grids.mean(1) if grids.dim() == 5 else grids
+
+
 class OwnNetwork(nn.Module):
-    """Images [B, C, H, W] in [0, 1] -> logits [B, K], by a network of the user.
+    """Images [B, C, H, W] in [0, 1], or event grids [B, T, P, H, W], -> logits [B, K], by a network of the user.
 
     Args:
-        network: the user's; it gets normalised images.
-        spec: what describes it, in JSON types: name, source, num_classes, in_channels, height, width, normalise.
+        network: the user's; it gets normalised images, or the mean of event grids over their bins.
+        spec: what describes it, in JSON types: name, source, num_classes, in_channels, height, width, normalise, and
+            events, true for event grids, which may be left out.
         mean, std: of `normalise`, a `Normalise`, which is None without them.
     """
 
@@ -104,11 +118,13 @@ class OwnNetwork(nn.Module):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        self.mean_over_bins = MeanOverBins() if spec.get("events") else None
         self.normalise = Normalise(mean, std) if mean is not None and std is not None else None
         self.network, self.spec = network, spec
 
     @no_type_check  # torch.fx calls it with a Proxy, which a run-time check of the shapes would refuse
-    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch classes"]:
+    def forward(self, images: Tensor) -> Float[Tensor, "batch classes"]:
+        images = images if self.mean_over_bins is None else self.mean_over_bins(images)
         return self.network(images if self.normalise is None else self.normalise(images))
 
 
@@ -265,7 +281,7 @@ MODELS = {name: 1 << layers.count("pool") for name, layers in CONFIGURATIONS.ite
 
 
 class Classifier(nn.Sequential):
-    """A network from images [B, C, H, W] in [0, 1] to logits [B, K].
+    """A network from images [B, C, H, W] in [0, 1], or from event grids, to logits [B, K].
 
     Attributes:
         spec: every argument of `build`, in JSON types: `build(**network.spec)` is the same architecture with new
@@ -289,6 +305,7 @@ def build(
     levels: int = 8,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    events: bool = False,
 ) -> Classifier:
     """Build an untrained network, with Kaiming-normal weights (fan in) from torch's global generator.
 
@@ -302,6 +319,7 @@ def build(
         batch_norm: a batch norm after each convolution; `convert` folds it into the convolution.
         activation: "relu", or "qcfs" with that many `levels`: quantised and clipped, see `QCFS`.
         mean, std: one number per channel, in [0, 1] units, for a `Normalise` as the first layer; None for none.
+        events: take event grids [B, T, P, H, W], of which the network sees the mean over the T bins; in_channels is P.
 
     Raises:
         UsageError: an unknown name, an argument out of range, or an image too small for the pooling layers.
@@ -320,11 +338,14 @@ def build(
     }
     if activation != "relu":  # earlier versions read the spec of a network with ReLU
         spec |= {"activation": activation, "levels": int(levels)}
+    if events:
+        spec["events"] = True
     _check_ranges(spec)
     make: Callable[[], nn.Module] = nn.ReLU if activation == "relu" else partial(QCFS, levels)
     residual = {"resnet12": resnet12_layers, "resnet9": resnet9_layers}
     layers = residual.get(name, vgg_layers)(spec, make)
-    first = [("normalise", Normalise(mean, std))] if mean is not None and std is not None else []
+    first: list[tuple[str, nn.Module]] = [("mean_over_bins", MeanOverBins())] if events else []
+    first += [("normalise", Normalise(mean, std))] if mean is not None and std is not None else []
     network = Classifier(OrderedDict([*first, *layers]))
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

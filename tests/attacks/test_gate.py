@@ -168,11 +168,11 @@ def test_two_threads_that_overlap_leave_a_network_as_it_was():
     ("images", "labels", "word"),
     [
         (IMAGES * 255, LABELS, "divide by 255"),
-        (torch.rand(2, 3, 1, 2, 2), torch.tensor([0, 1]), "give a tensor"),
+        (torch.rand(2, 3, 1, 2, 2, 2), torch.tensor([0, 1]), "give a tensor"),
         (torch.rand(2, 1, 2, 2), torch.tensor([0, 1, 1]), "one whole number per image"),
         (torch.rand(2, 1, 2, 2), torch.eye(2), "one whole number per image"),
     ],
-    ids=["0 to 255", "event frames", "three labels", "one-hot"],
+    ids=["0 to 255", "six dimensions", "three labels", "one-hot"],
 )
 def test_every_attack_checks_its_images_and_labels(attack, images, labels, word):
     with pytest.raises(UsageError, match=word):

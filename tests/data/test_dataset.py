@@ -70,7 +70,7 @@ def test_a_constant_channel_has_the_std_of_one_grey_level():
 )
 def test_a_split_of_another_form_is_refused(images, labels, message):
     with pytest.raises(DataError, match=message):  # the type checks of the tests would refuse it first
-        Split.__post_init__(SimpleNamespace(images=images, labels=labels))
+        Split.__post_init__(SimpleNamespace(images=images, labels=labels, events=None))
 
 
 def positioned(labels):

@@ -253,8 +253,8 @@ class Energy:
         self._activity, self._images, self._classes = SpikingActivity(), 0, 0
 
     @torch.no_grad()
-    def update(self, images: Float[Tensor, "batch channel height width"]) -> None:
-        """Run a batch in [0, 1] and count; the network stays as it is. UsageError for an empty batch."""
+    def update(self, images: Float[Tensor, "batch ..."]) -> None:
+        """Run a batch of images or event grids and count; the network stays as it is. UsageError for an empty batch."""
         if not len(images):
             raise UsageError("energy: the batch has no images.")
         for weighted in self._weighted.values():
@@ -337,7 +337,7 @@ class Energy:
             inner = network.network if isinstance(network, Unrolled) else network.layers
             stack.enter_context(flow.layers([*self._layers.values(), *self._neurons.values()]))
             stack.enter_context(inner.register_forward_pre_hook(enter))
-            if isinstance(network, SpikingNetwork) and network.encoding.encoding == "poisson":
+            if isinstance(network, SpikingNetwork) and network.encoding.encoding != "direct":
                 stack.enter_context(network.encoding.register_forward_hook(encode))
             for name, neuron in self._neurons.items():
                 stack.enter_context(neuron.register_forward_hook(partial(spike, name)))
@@ -375,10 +375,11 @@ energy_counter = ForeignEnergy = Energy
 
 
 def count_operations(
-    network: SpikingNetwork | Unrolled, images: Float[Tensor, "image channel height width"], *, batch_size: int = 200
+    network: SpikingNetwork | Unrolled, images: Float[Tensor, "image ..."], *, batch_size: int = 200
 ) -> EnergyReport:
-    """Return the operations per image, the mean over `images` [N, C, H, W] in [0, 1] on the network's device.
+    """Return the operations per image, the mean over `images` [N, C, H, W] in [0, 1], or event grids.
 
+    They are on the network's device.
     Raises UsageError as `Energy` does, and without images.
     """
     energy = Energy(network)

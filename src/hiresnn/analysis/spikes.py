@@ -95,7 +95,7 @@ def recording(network: SpikingNetwork | Unrolled) -> AbstractContextManager[dict
 
 
 def spike_rates(
-    network: SpikingNetwork | Unrolled, images: Float[Tensor, "image channel height width"], *, batch_size: int = 200
+    network: SpikingNetwork | Unrolled, images: Float[Tensor, "image ..."], *, batch_size: int = 200
 ) -> dict[str, float]:
     """Return layer name -> spike rate (TASA): spikes per neuron and step, the mean over the images; 0 to 1.
 

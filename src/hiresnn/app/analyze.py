@@ -28,6 +28,7 @@ from hiresnn.app.folder import ANN, RunFolder, locked
 from hiresnn.app.recipe import changed
 from hiresnn.app.targets import audit_folder, data_of, load_run, resolve_model, run_named
 from hiresnn.attacks import AttackSpec, frozen, seeded, verified
+from hiresnn.checks import as_floats
 from hiresnn.data import Batches
 from hiresnn.errors import RunError, UsageError
 from hiresnn.files import json_text, write_atomically
@@ -225,7 +226,7 @@ def conversion(
         ]
         ann = load_run(_ann(folder)).to(device)
         check_fits(ann, dataset, f"{folder.path}")
-        images = calibration_images(recipe, train).to(device) / 255  # as in training
+        images = as_floats(calibration_images(recipe, train).to(device))  # as in training
         networks = []
         for variant in recipes:
             network = spiking_network(variant, ann).to(device).eval()

@@ -20,6 +20,7 @@ from hiresnn.audit.card import read_card
 from hiresnn.audit.run import ADVERSARIAL, CARD, Verification, read_archive
 from hiresnn.audit.run import verify as verify_arrays
 from hiresnn.calls import Bound
+from hiresnn.checks import as_floats
 from hiresnn.errors import DataError, RunError, UsageError, command_line
 from hiresnn.files import write_atomically
 from hiresnn.process import cache_folder
@@ -87,7 +88,7 @@ def audit(
         target=target, command=command, repeat=_repeat(target, config, eps, twins, source, out),
         environment=environment(), identity=(subject.source, dataset.digest),
     )  # fmt: skip
-    test = split.images.to(device).float() / 255, split.labels.to(device)
+    test = as_floats(split.images.to(device)), split.labels.to(device)
     options: dict[str, Any] = {"twins": opponents, "about": about, "folder": folder, "cache": folder}
     with locked(folder, "audit folder"):
         card = run_audit(subject.model, *test, config, **options, progress=progress)
@@ -156,7 +157,7 @@ def verify(path: Path, name: str | None = None) -> Verification:
             if stated != actual:
                 problems.append(f"the card says {field} = {stated} of {name}, which has {actual}")
         split = data.in_turn(dataset.test, min(card.data.images, len(dataset.test)))
-        images = split.images.float() / 255, split.labels
+        images = as_floats(split.images), split.labels
     except (DataError, UsageError) as error:
         contradicted = name in DOWNLOADS and recipe is not None and recipe.data.source != name
         (problems if contradicted else unchecked).append(f"the data set {name} of the card: {error}")

@@ -65,6 +65,7 @@ def ann_of(recipe: Recipe, dataset: DataSet, split: Split | None, own: OwnCode |
         model.label, dataset.num_classes, in_channels=dataset.in_channels, image_size=dataset.height,
         width=model.width, hidden=model.hidden, dropout=model.dropout, batch_norm=model.batch_norm,
         activation=recipe.ann.activation, levels=recipe.ann.levels, mean=mean, std=std,
+        events=dataset.events is not None,
     )  # fmt: skip
     if model.weights is not None:
         load_weights(network, Path(model.weights))

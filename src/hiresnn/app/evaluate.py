@@ -15,6 +15,7 @@ from hiresnn.app.recipe import SEEDS, Recipe
 from hiresnn.app.targets import load_run
 from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
 from hiresnn.calls import format_eps
+from hiresnn.checks import as_floats
 from hiresnn.data import Batches, DataSet
 from hiresnn.errors import RunError, UsageError
 from hiresnn.files import json_text, read_json, write_atomically
@@ -69,7 +70,7 @@ def evaluate(
         for title, model in ((f"{run}", network), *(("a twin", twin) for twin in opponents.values())):
             check_fits(model.to(device), dataset, title)
             if isinstance(model, SpikingNetwork):
-                image = images.images[:1].to(device) / 255
+                image = as_floats(images.images[:1].to(device))
                 compile_neurons(recipe.compile, model, image, passes, progress if model is network else None)
 
         def measured(title: str, attack: Attack | None = None, eps: float | None = None) -> float:
@@ -189,17 +190,26 @@ def _twins(folder: RunFolder, twins: list[Path]) -> dict[str, RunFolder]:
 def check_fits(model: nn.Module, dataset: DataSet, name: str) -> None:
     """Raise RunError if the network takes images of another shape than the data set has, or has other classes."""
     spec = spec_of(model) or {}
+    events = spec.get("events", False) if spec else dataset.events is not None
+    if isinstance(model, SpikingNetwork):
+        events = model.encoding.encoding == "frames"
+    if events != (dataset.events is not None):
+        forms = "event grids, but {} has images" if events else "images, but {} has event grids"
+        raise RunError(f"{name} takes {forms.format(dataset.name)}; name other data with --data.")
+    timesteps = model.timesteps if events and isinstance(model, SpikingNetwork) else dataset.bins
     height = spec.get("height", spec.get("image_size", dataset.height))
     width = spec["width"] if "height" in spec else spec.get("image_size", dataset.width)
 
     def size(height: int, width: int) -> str:
         return f"{height}" if height == width else f"{height} x {width}"
 
-    for key, takes, has in (
+    rows: tuple[tuple[str, object, object], ...] = (
         ("in_channels", spec.get("in_channels", dataset.in_channels), dataset.in_channels),
         ("image_size", size(height, width), size(dataset.height, dataset.width)),
+        ("timesteps", timesteps, dataset.bins),
         ("num_classes", spec.get("num_classes", dataset.num_classes), dataset.num_classes),
-    ):
+    )
+    for key, takes, has in rows:
         if takes != has:
             problem = f"{name} has {key} = {takes}, but the images of {dataset.name} have {has}"
             raise RunError(f"{problem}; name the images that it was trained for with --data.")

@@ -42,6 +42,7 @@ class OwnSpec(_Part):
     height: int
     width: int
     normalise: bool
+    events: bool = False
 
 
 Structure = Callable[[OwnSpec | None], nn.Module]
@@ -55,7 +56,7 @@ class Spiking(_Part):
     """Timesteps and neurons of a spiking network; its thresholds and leaks are tensors of the file."""
 
     timesteps: Annotated[int, Field(ge=1, le=LONGEST)]
-    encoding: Literal["direct", "poisson"]
+    encoding: Literal["direct", "poisson", "frames"]
     reset: Reset
     gamma: Annotated[float, Field(gt=0)]
     width: Annotated[float, Field(gt=0)]
@@ -162,7 +163,9 @@ def _network(header: Header, values: int, path: Path, structure: Structure | Non
         if own is not None and not isinstance(ann, OwnNetwork):
             # Wrapped as in training; the file holds the numbers of the normalisation.
             channels = own.in_channels if own.normalise else 0
-            ann = OwnNetwork(ann, own.model_dump(), [0.0] * channels or None, [1.0] * channels or None)
+            ann = OwnNetwork(
+                ann, own.model_dump(exclude_defaults=True), [0.0] * channels or None, [1.0] * channels or None
+            )
     elif isinstance(spec, dict):
         ann = _built(spec, values, path)
     else:

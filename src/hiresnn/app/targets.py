@@ -200,12 +200,12 @@ class OwnCode:
         spec = networks.OwnSpec(
             name=recipe.model.label, source=self.record["model"], num_classes=dataset.num_classes,
             in_channels=dataset.in_channels, height=dataset.height, width=dataset.width,
-            normalise=recipe.model.normalise,
+            normalise=recipe.model.normalise, events=dataset.events is not None,
         )  # fmt: skip
         network = self.bare(spec)
         if recipe.model.weights:
             networks.load_weights(network, Path(recipe.model.weights))
-        own = OwnNetwork(network, spec.model_dump(), *normalisation(recipe, dataset, split))
+        own = OwnNetwork(network, spec.model_dump(exclude_defaults=True), *normalisation(recipe, dataset, split))
         images = torch.zeros(2, *dataset.train.images.shape[1:])
         size = " x ".join(map(str, images.shape[1:]))
         with torch.no_grad(), torch.random.fork_rng([]), evaluating(own):

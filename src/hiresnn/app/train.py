@@ -35,6 +35,7 @@ from hiresnn.app.networks import load, save
 from hiresnn.app.recipe import COUNTS, LONGEST_NAME, SEMANTICS, Recipe, changed, digest, flatten
 from hiresnn.app.targets import OwnCode, UserCode, announce, own_code, weights_digest
 from hiresnn.attacks import seeded
+from hiresnn.checks import as_floats
 from hiresnn.data import Batches, DataSet, Split
 from hiresnn.errors import HiresnnError, UsageError, install_command, quoted, user_code
 from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate
@@ -267,14 +268,14 @@ def _train_ann(context: RunContext, folder: RunFolder, rows_to: Log) -> None:
     if context.held_out is not None and (settings.training != "plain" or settings.select == "robust"):
         count = len(context.held_out)  # close epochs at the end of a staged training need all of them
         measured = data.first(context.held_out, count if settings.pgd_from < 1 else min(HELD_OUT, count))
-        images, labels = measured.images.to(context.device).float() / 255, measured.labels.to(context.device)
+        images, labels = as_floats(measured.images.to(context.device)), measured.labels.to(context.device)
         selection = Selection(images, labels, settings.eps, settings.select)
     method = ann_method(
         settings.training, eps=settings.eps, smoothing=settings.label_smoothing, evaluating=settings.craft_in_eval
     )
     cyclic = settings.schedule == "cyclic"
     schedule = Schedule(settings.epochs, settings.lr, settings.decay, settings.milestones, cyclic)
-    images = calibration_images(recipe, context.train).to(context.device) / 255
+    images = as_floats(calibration_images(recipe, context.train).to(context.device))
     first, pgd = (round(settings.epochs * part) for part in (settings.quantise_from, settings.pgd_from))
     stages = Stages(first, pgd, settings.eps, images) if settings.quantise_from or settings.pgd_from < 1 else None
     _fit(context, folder, rows_to, network.to(context.device), method, schedule, selection=selection, before=stages)
@@ -287,7 +288,7 @@ def _train_snn(context: RunContext, folder: RunFolder, ann_folder: Path, rows_to
     ann = context.load(ann_folder)
     network = spiking_network(recipe, ann).to(context.device)
     images = calibration_images(recipe, context.train)
-    calibrate_by(recipe, ann, network, images.to(context.device) / 255)
+    calibrate_by(recipe, ann, network, as_floats(images.to(context.device)))
     if context.own is not None:  # after the calibration, whose self-check adds warnings
         folder.write_text(CONVERSION, f"{network.report}\n")
         for warning in network.report.warnings:

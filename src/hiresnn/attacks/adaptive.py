@@ -70,7 +70,7 @@ def apgd(
             chosen = choose_loss(model, loss, mean_logits=mean_logits)
         # A random start, stretched until its largest pixel lies on the surface of the ball.
         noise = uniform(images[rows], 1.0, generator)
-        stretched = eps * noise / noise.abs().amax((1, 2, 3), keepdim=True)
+        stretched = eps * noise / noise.abs().amax(tuple(range(1, noise.dim())), keepdim=True)
         start = perturbed(images[rows], stretched.clamp(-eps, eps))
         climb(worst, rows, start, iterations, chosen, ApgdStep(eps, iterations))
     return finish_by_square(worst, eps, finish, generator)
@@ -113,7 +113,7 @@ class AdaptiveStep(ABC):
         self.previous: Tensor | None = None  # the iterate before this one
 
     def __call__(self, images: Tensor, adversarial: Tensor, point: LossGradient) -> Tensor:
-        slope, per_sample = point.gradient, (-1, 1, 1, 1)
+        slope, per_sample = point.gradient, (-1, *(1,) * (images.dim() - 1))
         if self.checkpoints is None:
             self.checkpoints = Checkpoints(self.iterations, point.loss)
             self.size = torch.full_like(point.loss, self.first * self.eps).view(per_sample)

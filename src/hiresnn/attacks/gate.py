@@ -21,7 +21,7 @@ from hiresnn.checks import require_batch
 from hiresnn.errors import AttackError, UsageError, closest, quoted
 from hiresnn.network.layers import cleared, evaluating
 
-Images = Float[Tensor, "batch channel height width"]
+Images = Float[Tensor, "batch *shape"]
 Labels = Int64[Tensor, " batch"]
 Model = Callable[[Tensor], Tensor]
 """Images [B, C, H, W] in [0, 1] -> logits [B, K]."""
@@ -146,8 +146,15 @@ def ascend(perturbation: Tensor, gradient: Tensor, step: float | Tensor, bound: 
 
 
 def perturbed(images: Tensor, perturbation: Tensor) -> Tensor:
-    """Return images + perturbation, clipped to the valid range [0, 1]."""
+    """Return images + perturbation, clipped to the valid range: [0, 1], and of event grids [0, `most_events`]."""
+    if images.dim() == 5:
+        return (images + perturbation).clamp(min=0).minimum(most_events(images))
     return (images + perturbation).clamp(0, 1)
+
+
+def most_events(grids: Tensor) -> Tensor:
+    """Return the largest cell of each event grid [B, T, P, H, W], at least 1, as [B, 1, 1, 1, 1]."""
+    return grids.amax((1, 2, 3, 4), keepdim=True).clamp(min=1)
 
 
 def uniform(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
@@ -188,7 +195,10 @@ def check(images: Tensor, adversarial: Tensor, *, eps: float | None) -> None:
     if not torch.isfinite(adversarial).all():
         raise AttackError("the attack returned pixels that are not finite.")
     low, high = adversarial.aminmax()
-    if low < 0 or high > 1:
+    if images.dim() == 5:
+        if low < 0 or (adversarial > most_events(images)).any():
+            raise AttackError("the attack left the range of event grids, 0 to the largest cell of the sample.")
+    elif low < 0 or high > 1:
         raise AttackError(f"the attack returned pixels in [{low:.4f}, {high:.4f}]; they must lie in [0, 1].")
     if eps is not None:
         distance = (adversarial - images).abs().max().item()

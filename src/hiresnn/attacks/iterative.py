@@ -251,7 +251,7 @@ def greedy(
             logits = expected_logits(model, tried)
             worst.update(rows, tried, logits)
             value = chosen(logits, labels[rows])
-            best = torch.where((value > highest).view(-1, 1, 1, 1), point.gradient, best)
+            best = torch.where((value > highest).view(-1, *(1,) * (best.dim() - 1)), point.gradient, best)
             highest = torch.maximum(value, highest)
         return point._replace(gradient=best), ~worst.broken[rows]
 

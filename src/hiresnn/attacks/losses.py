@@ -152,7 +152,7 @@ class WorstCandidates:
     def __init__(
         self,
         model: Model,
-        images: Float[Tensor, "batch channel height width"],
+        images: Float[Tensor, "batch ..."],
         labels: Int64[Tensor, " batch"],
         draws: int = 1,
         first: LossGradient | None = None,

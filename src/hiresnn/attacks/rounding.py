@@ -132,7 +132,7 @@ def through_rounding() -> Iterator[ThroughRounding]:
         yield mode
 
 
-def rounds(model: Model, images: Float[Tensor, "batch channel height width"]) -> bool:
+def rounds(model: Model, images: Float[Tensor, "batch ..."]) -> bool:
     """Return whether `through_rounding` would change the gradient of the images, from one forward pass in eval mode."""
     with frozen(model), torch.enable_grad(), through_rounding() as mode:
         model(images.detach().requires_grad_().clone())

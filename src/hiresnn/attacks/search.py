@@ -42,8 +42,8 @@ def square(
     """
     worst = WorstCandidates(model, images, labels)
     rows = worst.standing
-    stripes = _signs((len(rows), images.shape[1], 1, images.shape[3]), images, generator) * eps
-    _search(worst, rows, stripes.expand(-1, -1, images.shape[2], -1), eps, queries, area, generator)
+    stripes = _signs((len(rows), *images.shape[1:-2], 1, images.shape[-1]), images, generator) * eps
+    _search(worst, rows, stripes.expand(len(rows), *images.shape[1:]), eps, queries, area, generator)
     return worst.adversarial
 
 
@@ -59,7 +59,7 @@ def _search(
 ) -> None:
     """Search at random from the perturbations `delta` of `rows`, which cost the first query."""
     proposed, reached = delta, torch.full_like(worst.margins[rows], -torch.inf)
-    _, channels, height, width = delta.shape
+    _, *channels, height, width = delta.shape  # of an event grid bins and polarities, which have a sign each
     for query in range(1, queries + 1):
         if not len(rows):
             break
@@ -67,12 +67,12 @@ def _search(
         logits = expected_logits(worst.model, candidates, worst.draws)
         left, loss = ~worst.update(rows, candidates, logits), margin(logits, worst.labels[rows])
         better = loss > reached
-        delta = torch.where(better.view(-1, 1, 1, 1), proposed, delta)[left]
+        delta = torch.where(better.view(-1, *(1,) * (delta.dim() - 1)), proposed, delta)[left]
         rows, reached = rows[left], torch.maximum(loss, reached)[left]
         length = side(query, queries, area, height, width)
         window = _windows(len(rows), length, height, width, generator).to(delta.device)
-        colour = _signs((len(rows), channels, 1, 1), delta, generator) * eps
-        proposed = torch.where(window, colour, delta)
+        colour = _signs((len(rows), *channels, 1, 1), delta, generator) * eps
+        proposed = torch.where(window.view(-1, *(1,) * len(channels), height, width), colour, delta)
 
 
 def side(query: int, queries: int, area: float, height: int, width: int) -> int:

@@ -194,7 +194,7 @@ class InstrumentedModel(nn.Module):
         if self.draws == 1:
             logits = self._call(images).float()
         elif self.independent_draws:
-            logits = self._call(images.repeat(self.draws, 1, 1, 1)).float().view(self.draws, len(images), -1).mean(0)
+            logits = self._call(torch.cat([images] * self.draws)).float().view(self.draws, len(images), -1).mean(0)
         else:
             logits = torch.stack([self._call(images).float() for _ in range(self.draws)]).mean(0)
         self.cost.nonfinite += int((~torch.isfinite(logits)).any(1).sum())

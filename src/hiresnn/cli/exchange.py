@@ -63,6 +63,7 @@ def export(
     """
     from hiresnn.app.evaluate import check_fits
     from hiresnn.app.targets import data_of, resolve_model
+    from hiresnn.checks import as_floats
     from hiresnn.data import in_turn
     from hiresnn.exchange.export import export as export_network
     from hiresnn.exchange.export import require_target
@@ -79,8 +80,9 @@ def export(
     dataset = data_of(target, subject, data)
     check_fits(network, dataset, target)
     split = in_turn(dataset.test, min(images, len(dataset.test)))
-    pixels = split.images.float() / 255
-    written = export_network(network, out, pixels, split.labels, to=to, reader=reader, source=subject.name)
+    written = export_network(
+        network, out, as_floats(split.images), split.labels, to=to, reader=reader, source=subject.name
+    )
     for change in written.unsupported:
         print(f"Changed: {change}.")
     if written.comparisons:

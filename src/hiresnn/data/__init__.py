@@ -1,4 +1,4 @@
-"""Data sets as uint8 tensors: loading them, selecting parts of them, and batches on the device."""
+"""Data sets of images or event grids as uint8 tensors: loading, selecting parts, and batches on the device."""
 
 from hiresnn.data.dataset import (
     Batches,
@@ -11,7 +11,8 @@ from hiresnn.data.dataset import (
     in_turn,
     tensors,
 )
+from hiresnn.data.events import rebin
 from hiresnn.data.sources import load, load_archive, load_folder
 
 __all__ = ["Batches", "DataSet", "Split", "channel_statistics", "first", "flip_and_crop", "holdout", "in_turn"]
-__all__ += ["load", "load_archive", "load_folder", "tensors"]
+__all__ += ["load", "load_archive", "load_folder", "rebin", "tensors"]

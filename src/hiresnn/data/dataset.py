@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,19 +14,36 @@ from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from hiresnn.checks import require_batch, require_classes
+from hiresnn.checks import as_floats, require_batch, require_classes
 from hiresnn.errors import DataError, UsageError, in_a_line
+
+Events = Literal["binary", "integer"]
+"""What a cell of an event grid says: whether there was an event (0 or 1), or how many there were."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images as 8-bit pixel values, 0 to 255, and the class of each, counted from 0; all else is a DataError."""
+    """Images as 8-bit pixel values, 0 to 255, and the class of each, counted from 0; all else is a DataError.
 
-    images: UInt8[Tensor, "image channel height width"]
+    Event grids [N, T, P, H, W] of T bins and P polarities are held alike: a cell counts the events, 0 to 255.
+
+    Attributes:
+        events: None for images; for event grids "binary", cells of 0 and 1, or "integer".
+    """
+
+    images: UInt8[Tensor, "image ..."]
     labels: Int64[Tensor, image]
+    events: Events | None = None
 
     def __post_init__(self) -> None:
         require_batch(self.images, self.labels, pixels="uint8", error=DataError)
+        if (self.events is not None) != (self.images.dim() == 5):
+            raise DataError(
+                f"events is {self.events!r} for a tensor {list(self.images.shape)}; it is None for images "
+                '[N, C, H, W], and "binary" or "integer" for event grids [N, T, P, H, W].'
+            )
+        if self.events == "binary" and self.images.numel() and int(self.images.max()) > 1:
+            raise DataError(f'a cell has {int(self.images.max())} events, but the grids are "binary"; use "integer".')
         if self.labels.dtype != torch.int64:
             raise DataError(f"labels are {self.labels.dtype}; give int64, one class number per image.")
 
@@ -41,7 +58,7 @@ class DataSet:
     `notes` says what happened to the images when they were read, such as "3 grey images converted to colour".
 
     Raises:
-        DataError: the splits differ in shape, there is only one class, or a label is no class.
+        DataError: the splits differ in shape or in `events`, there is only one class, or a label is no class.
     """
 
     name: str
@@ -52,6 +69,9 @@ class DataSet:
 
     def __post_init__(self) -> None:
         shapes = [tuple(split.images.shape[1:]) for split in (self.train, self.test)]
+        if self.train.events != self.test.events or (self.events and shapes[0] != shapes[1]):
+            parts = " and ".join(f"{split.events or 'no'} {[*split.images.shape]}" for split in (self.train, self.test))
+            raise DataError(f"{self.name}: the splits have {parts} events; both must have one form and shape.")
         if shapes[0] != shapes[1]:
             colours = shapes[0][0] != shapes[1][0]
             remedy = "store all in colour, or all in grey" if colours else "crop and resize them with data.size"
@@ -70,17 +90,27 @@ class DataSet:
         return len(self.class_names)
 
     @property
+    def events(self) -> Events | None:
+        """None for images, "binary" or "integer" for event grids."""
+        return self.train.events
+
+    @property
+    def bins(self) -> int | None:
+        """T, the bins of event grids; None for images."""
+        return self.train.images.shape[1] if self.events else None
+
+    @property
     def in_channels(self) -> int:
-        """C: 1 for grey images, 3 for colour."""
-        return self.train.images.shape[1]
+        """C: 1 for grey images, 3 for colour; of event grids P, the polarities."""
+        return self.train.images.shape[-3]
 
     @property
     def height(self) -> int:
-        return self.train.images.shape[2]
+        return self.train.images.shape[-2]
 
     @property
     def width(self) -> int:
-        return self.train.images.shape[3]
+        return self.train.images.shape[-1]
 
     @property
     def summary(self) -> str:
@@ -112,8 +142,12 @@ def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ..
     """Return (mean, std) of each channel over all pixels and images, for images in [0, 1].
 
     The values are exact, from the histogram of the 256 grey levels. The standard deviation is that of the population;
-    it is at least 1/255, one grey level, so that a constant channel is not divided by zero.
+    it is at least 1/255, one grey level, so that a constant channel is not divided by zero. UsageError for event grids.
     """
+    if split.events is not None:
+        raise UsageError(
+            "event grids are not normalised, because a cell without events has to stay 0; set model.normalise = false."
+        )
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, stds = [], []
     for channel in split.images.unbind(1):
@@ -186,10 +220,10 @@ def holdout(split: Split, count: int, seed: int = 0, *, key: str = "count") -> t
 
 def _select(split: Split, index: Int64[Tensor, selected]) -> Split:
     index = index.to(split.labels.device)
-    return Split(split.images[index], split.labels[index])
+    return Split(split.images[index], split.labels[index], split.events)
 
 
-Batch = tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, "batch"]]
+Batch = tuple[Float[Tensor, "batch ..."], Int64[Tensor, "batch"]]
 
 PADDING = 4  # pixels by which training images are moved at most in each direction
 
@@ -197,9 +231,9 @@ PADDING = 4  # pixels by which training images are moved at most in each directi
 class Batches:
     """Batches (images, labels) of one epoch per iteration: float32 images in [0, 1] and labels, both on `device`.
 
-    Every image comes once; the last batch may be shorter. All random numbers of an epoch come from `generator` when its
-    iteration starts, before the first batch: `generator.get_state()` from before an epoch repeats it exactly, and other
-    code may use the generator between the batches.
+    Event grids [B, T, P, H, W] are float32 counts. Every image comes once; the last batch may be shorter. All random
+    numbers of an epoch come from `generator` when its iteration starts, before the first batch: `generator.get_state()`
+    from before an epoch repeats it exactly, and other code may use the generator between the batches.
 
     Args:
         split: images and labels.
@@ -254,15 +288,16 @@ class Batches:
             images = self.images[rows]
             if augmentation is not None:
                 images = flip_and_crop(images, generator=augmentation)
-            yield images[mine].to(torch.float32).div_(255), self.labels[rows][mine]
+            yield as_floats(images[mine]), self.labels[rows][mine]
 
 
 def flip_and_crop(
-    images: Shaped[Tensor, "batch channel height width"], *, padding: int = PADDING, generator: torch.Generator
-) -> Shaped[Tensor, "batch channel height width"]:
+    images: Shaped[Tensor, "batch ..."], *, padding: int = PADDING, generator: torch.Generator
+) -> Shaped[Tensor, "batch ..."]:
     """Pad every image by reflection, crop it back to its size at random, and flip half of them horizontally.
 
-    The padded images are never built: one gather reads every pixel from where the reflection puts it.
+    All bins and polarities of an event grid move and flip alike. The padded images are never built: one gather reads
+    every pixel from where the reflection puts it.
 
     Args:
         images: of any type and device; the result has the same.
@@ -270,7 +305,7 @@ def flip_and_crop(
             crop starts at each of the 2 * padding + 1 rows and columns with equal probability.
         generator: a CPU generator, so that the random numbers do not depend on the device of the images.
     """
-    batch, channels, height, width = images.shape
+    batch, *_, height, width = images.shape
     flips = torch.randint(0, 2, (batch, 1), generator=generator)
     rows = _crop(height, min(padding, height - 1), batch, generator)
     columns = _crop(width, min(padding, width - 1), batch, generator)
@@ -278,7 +313,8 @@ def flip_and_crop(
     rows = rows.to(images.device, non_blocking=True)
     columns = columns.to(images.device, non_blocking=True)
     sources = (rows[:, :, None] * width + columns[:, None, :]).view(batch, 1, height * width)
-    return images.flatten(2).gather(2, sources.expand(batch, channels, -1)).view(images.shape)
+    planes = images.reshape(batch, -1, height * width)
+    return planes.gather(2, sources.expand(batch, planes.shape[1], -1)).view(images.shape)
 
 
 def _crop(size: int, padding: int, batch: int, generator: torch.Generator) -> Int64[Tensor, "batch size"]:
@@ -292,7 +328,10 @@ LabelledImages = Split | Dataset[Any] | Iterable[Any]  # see `tensors`
 
 
 class UserBatches:
-    """Batches of a user's images: float32 in [0, 1] and int64 labels on `device`; everything is checked."""
+    """Batches of a user's images: float32 in [0, 1], or event grids as float32 counts, and int64 labels on `device`.
+
+    Everything is checked.
+    """
 
     def __init__(
         self,
@@ -316,7 +355,7 @@ class UserBatches:
             pixels, labels = _checked(images, name)
             self._tensors = pixels, labels
             if pixels.dtype == torch.uint8:
-                split = Split(pixels, labels.long())
+                split = Split(pixels, labels.long(), "integer" if pixels.dim() == 5 else None)
                 images = Batches(split, batch_size, device=device, shuffle=shuffle, generator=generator)
             else:
                 images = TensorDataset(pixels, labels)
@@ -353,11 +392,12 @@ class UserBatches:
             except (TypeError, ValueError) as error:
                 raise DataError(
                     f"batch {number} of {self.name} cannot be read ({in_a_line(error)}); its items must be (image, "
-                    "label) with the image as a tensor, for example with transform=torchvision.transforms.ToTensor()."
+                    "label) with the image as a tensor, for example with transform=torchvision.transforms.ToTensor(), "
+                    "or with event grids [T, P, H, W], for example with transform=tonic.transforms.ToFrame(...)."
                 ) from error
             pixels, labels = _checked((pixels, labels), f"batch {number} of {self.name}")
-            images = pixels.to(self.device, torch.float32)
-            yield images.div_(255) if pixels.dtype == torch.uint8 else images, labels.to(self.device, torch.int64)
+            images = as_floats(pixels.to(self.device)) if pixels.dtype == torch.uint8 else pixels
+            yield images.to(self.device, torch.float32), labels.to(self.device, torch.int64)
 
 
 def labelled(images: LabelledImages, labels: Any, batch_size: int = 200) -> tuple[Tensor, Tensor]:
@@ -372,11 +412,13 @@ def tensors(images: LabelledImages, *, name: str = "images", batch_size: int = 2
 
     Args:
         images: (images [N, C, H, W], labels [N]); a Split; a Dataset of (image, label); or batches with a length, such
-            as a DataLoader. Images are uint8, or floats in [0, 1].
+            as a DataLoader. Images are uint8, or floats in [0, 1]. Event grids [N, T, P, H, W], or [T, P, H, W] for
+            each label, such as those of tonic and SpikingJelly, are counts of any type.
         name: what to call them in a message. batch_size: how many images of a Dataset are read at a time.
 
     Returns:
-        Images as float32 in [0, 1] and labels as int64, on the CPU. All of them must fit into memory.
+        Images as float32 in [0, 1], event grids as float32 counts, and labels as int64, on the CPU. All of them must
+        fit into memory.
 
     Raises:
         UsageError: no images, or images without labels.

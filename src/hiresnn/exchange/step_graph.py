@@ -78,7 +78,12 @@ def step_graph(network: SpikingNetwork, image: Tensor) -> StepGraph:
 
 
 def require_direct(network: SpikingNetwork) -> None:
-    """Raise UsageError for a network whose images become random spikes."""
+    """Raise UsageError for a network whose images become random spikes, and for one of event grids."""
+    if network.encoding.encoding == "frames":
+        raise UsageError(
+            "every export shows one image at all timesteps, so a network of event grids, which sees another bin at "
+            "each, cannot be exported."
+        )
     if network.encoding.encoding != "direct":
         reason = f"the images are encoded as random spikes ({network.encoding.encoding})"
         raise UsageError(f'{reason}; only a network with encoding = "direct" can be exported.')

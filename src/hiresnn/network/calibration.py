@@ -29,7 +29,7 @@ class SilentLayerError(UsageError):
 @torch.no_grad()
 def calibrate(
     network: SpikingNetwork,
-    images: Float[Tensor, "batch channel height width"],
+    images: Float[Tensor, "batch ..."],
     *,
     ann: nn.Module | None = None,
     percentile: float = 99.7,
@@ -40,7 +40,7 @@ def calibrate(
 
     Args:
         network: changed in place; its mode stays as it is.
-        images: in [0, 1], such as 512 training images.
+        images: in [0, 1], such as 512 training images; or event grids [B, T, P, H, W] for the encoder "frames".
         ann: what `network` was made from, to check that it computes the same; None checks nothing.
         percentile: of the input of a layer of neurons at a timestep, over batch and neurons, in (0, 100]; the largest
             over the timesteps, times `threshold_scale`, becomes the threshold.

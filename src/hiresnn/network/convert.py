@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hiresnn.errors import UsageError, closest
-from hiresnn.models import QCFS
+from hiresnn.models import QCFS, MeanOverBins
 from hiresnn.network.calibration import THRESHOLD_SCALE, calibrate
 from hiresnn.network.graph import over_time, uncompiled
 from hiresnn.network.layers import Encoder, Encoding
@@ -29,7 +29,7 @@ EXACT_SCALE = 0.8
 
 def convert(
     ann: nn.Module,
-    images: Float[Tensor, "batch channel height width"],
+    images: Float[Tensor, "batch ..."],
     *,
     timesteps: int,
     percentile: float = 99.7,
@@ -44,9 +44,11 @@ def convert(
     """Convert a trained ANN to a spiking network; the ANN itself does not change.
 
     Args:
-        ann: images [B, C, H, W] in [0, 1] -> logits [B, K].
-        images: calibration batch of training images in [0, 1], such as 512 of them, on the device of the ANN.
-        timesteps: T, at least 1.
+        ann: images [B, C, H, W] in [0, 1] -> logits [B, K]. For events, frames [B, P, H, W] -> logits, with or without
+            a `MeanOverBins` as its first layer.
+        images: calibration batch of training images in [0, 1], such as 512 of them, on the device of the ANN; or of
+            event grids [B, T, P, H, W], of which the network sees bin t at timestep t.
+        timesteps: T, at least 1; for events the number of bins.
         percentile: of a layer's pre-activation at each step, in (0, 100]; its maximum over steps is the threshold. A
             layer of `QCFS` has its learned threshold instead, and needs rescale = True and a threshold_scale of 1.
         threshold_scale: factor on every threshold, above 0.
@@ -57,7 +59,7 @@ def convert(
         rescale: multiply the weights behind each layer of neurons by its threshold; see `calibrate`. With v_init = 0.5
             and a threshold_scale of 0.7 to 1 the network comes closest to the ANN without training.
         neuron: options of the neurons, such as Neuron(leak=0.9, reset="zero").
-        encoding: see `Encoder`.
+        encoding: see `Encoder`; that of event grids is "frames".
         max_pool: of a max pool right behind a ReLU: "currents" takes the maximum of the input currents, before the
             neurons, which the ANN computes as well because max and ReLU commute; "spikes" takes the maximum over the
             spikes of each timestep, which overestimates the rate.
@@ -93,6 +95,8 @@ def convert(
     if threshold_scale is None:
         learned = any(isinstance(layer, QCFS) for layer in ann.modules())
         threshold_scale = (1.0 if learned else EXACT_SCALE) if exact else THRESHOLD_SCALE
+    if encoding == "direct" and images.dim() == 5:
+        encoding = "frames"
     network = spiking_graph(ann, timesteps, neuron, encoding=encoding, max_pool=max_pool)
     calibrate(network, images, ann=ann, percentile=percentile, threshold_scale=threshold_scale, rescale=rescale)
     if exact:
@@ -113,6 +117,10 @@ def spiking_graph(
 ) -> SpikingNetwork:
     """Build the structure of the spiking network, with every threshold still at 1, or as learned; see `convert`."""
     chosen = (neuron or Neuron()).changed(**options)
+    if any(isinstance(module, MeanOverBins) for module in ann.modules()):
+        if encoding == "poisson":
+            raise UsageError('event grids are no rates, so they cannot become Poisson spikes; use encoding="frames".')
+        encoding = "frames"
 
     def layer(activation: nn.Module) -> LIF:
         lif = LIF(neuron=chosen)

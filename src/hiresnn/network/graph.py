@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from hiresnn.errors import UsageError, closest
-from hiresnn.models import QCFS, Normalise, OwnNetwork, spec_of
+from hiresnn.models import QCFS, MeanOverBins, Normalise, OwnNetwork, spec_of
 from hiresnn.network.batch_norm import remove_batch_norms
 from hiresnn.network.layers import Encoder
 from hiresnn.network.report import ConversionReport, warnings_of
@@ -126,4 +126,4 @@ class _Tracer(fx.Tracer):
     """Keeps normalisations and activations of the package in one piece, so that they can be found in the graph."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Normalise | QCFS) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, MeanOverBins | Normalise | QCFS) or super().is_leaf_module(m, module_qualified_name)

@@ -118,19 +118,20 @@ class SharedDropout(nn.Module):
         return f"p={self.p}, channels={self.channels}"
 
 
-Encoding = Literal["direct", "poisson"]
-ENCODINGS: tuple[Encoding, ...] = ("direct", "poisson")
+Encoding = Literal["direct", "poisson", "frames"]
+ENCODINGS: tuple[Encoding, ...] = ("direct", "poisson", "frames")
 
 
 class Encoder(nn.Module):
-    """Encode normalised images [B, C, H, W], as the layer behind the normalisation.
+    """Encode normalised images [B, C, H, W], as the layer behind the normalisation, or event grids [B, T, P, H, W].
 
     Direct: the image itself, [B, C, H, W], which has no time, so that the first layer computes its current once.
     Poisson: [T*B, C, H, W], at every step and pixel a spike of sign x with probability min(|x|, 1), drawn anew at every
     call from `generator` (None: torch's global one); the gradient is that of the expectation, clip(x, -1, 1).
+    Frames: [T*B, P, H, W], timestep t gets bin t of event grids, which must have as many bins as there are timesteps.
 
     Raises:
-        UsageError: the encoding is unknown.
+        UsageError: the encoding is unknown; in a call, the input is not what the encoding takes.
     """
 
     def __init__(self, encoding: Encoding = "direct") -> None:
@@ -141,8 +142,19 @@ class Encoder(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, images: Tensor, window: Window) -> Tensor:
+        if (self.encoding == "frames") != (images.dim() == 5):
+            takes = "event grids [B, T, P, H, W]" if self.encoding == "frames" else "images [B, C, H, W]"
+            remedy = f'it was converted with encoding="{self.encoding}"'
+            raise UsageError(f"the network takes {takes}, and got a tensor {list(images.shape)}; {remedy}.")
         if self.encoding == "direct":
             return images
+        if self.encoding == "frames":
+            if images.shape[1] != window.timesteps:
+                raise UsageError(
+                    f"the network runs for {window.timesteps} timesteps, and the event grids have {images.shape[1]} "
+                    "bins; merge adjacent bins with hiresnn.data.rebin, or give the network as many timesteps."
+                )
+            return images.transpose(0, 1).flatten(0, 1)
         return _poisson_spikes(window.with_time(images), self.generator)
 
     def extra_repr(self) -> str:

@@ -153,7 +153,7 @@ def has_rate_form(model: object) -> TypeGuard[SpikingNetwork]:
 def _require_exact(network: SpikingNetwork) -> None:
     """Raise NotExactError, naming the layer, where the number of spikes depends on when the input arrives."""
     if network.encoding.encoding != "direct":
-        raise NotExactError("Poisson spikes have no rate form; convert with direct encoding.")
+        raise NotExactError("Poisson spikes and event grids have no rate form; convert with direct encoding.")
     for name, lif in network.neurons.items():
         if not lif.wait or lif.reset == "zero" or lif.leak.item() != 1 or lif.leak.requires_grad:
             raise NotExactError(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError, user_code
-from hiresnn.models import QCFS
+from hiresnn.models import QCFS, MeanOverBins
 from hiresnn.network.graph import over_time
 from hiresnn.network.layers import Encoder, SharedDropout, evaluating
 from hiresnn.network.report import MAX_POOLS, kind_of, name_of
@@ -24,6 +24,7 @@ from hiresnn.network.timing import MaxPool
 from hiresnn.neurons import LIF, Window
 
 _IMAGES, _TOLERANCE = 4, 0.02
+_mean_over_bins = MeanOverBins()
 _FACTORS = (1.0, 1.25, 0.75)
 """Factor on the activations of each timestep, which tells timesteps apart."""
 
@@ -72,9 +73,10 @@ class _Analogue(LIF):
 
 
 class _Images(Encoder):
-    """Stands where the network has its encoder, and passes the images on."""
+    """Stands where the network has its encoder, and passes the images, or the mean of event grids, on."""
 
     def forward(self, images: Tensor, window: Window) -> Tensor:
+        images = _mean_over_bins(images)
         if self.encoding == "direct":
             return images
         rows = window.with_time(images)
@@ -97,7 +99,7 @@ def check_graph(ann: nn.Module, network: SpikingNetwork, images: Tensor) -> None
     What the ANN computes otherwise than a mean over time becomes a warning of `network.report`.
 
     Args:
-        images: [B, C, H, W] in [0, 1], of which the first are used.
+        images: [B, C, H, W] in [0, 1], of which the first are used, or event grids.
 
     Raises:
         UsageError: the ANN fails on the images, its graph gives other logits, or a layer mixes timesteps.
@@ -215,7 +217,7 @@ def _analogue_of(ann: nn.Module, network: SpikingNetwork, images: Tensor) -> Ite
         graph = analogue(ann, network)
         devices = [images.device] if images.is_cuda else []
         with torch.no_grad(), torch.random.fork_rng(devices), evaluating(ann), evaluating(graph):
-            yield graph, images[:_IMAGES]
+            yield graph, _mean_over_bins(images[:_IMAGES])
     finally:
         for layer, quantises in zip(layers, quantising, strict=True):
             layer.quantises = quantises

@@ -25,7 +25,7 @@ COMPILING_PAYS_ABOVE = 4e9
 
 
 class SpikingNetwork(nn.Module):
-    """Images in [0, 1] -> logits; no membrane potential or other state of a layer outlives a call.
+    """Images in [0, 1], or event grids, -> logits; no membrane potential or other state of a layer outlives a call.
 
     `hiresnn.convert` makes it. Everything between two neurons gets rows [T*B, ...] and does not know about time.
     The logits are the sum over T of the last layer's output, without leak, threshold or reset.
@@ -91,11 +91,12 @@ class SpikingNetwork(nn.Module):
         return next(module for module in self.layers.modules() if isinstance(module, Encoder))
 
     def forward(
-        self, images: Float[Tensor, "batch channel height width"], timesteps: int | None = None
+        self, images: Float[Tensor, "batch ..."], timesteps: int | None = None
     ) -> Float[Tensor, "batch classes"]:
         """Return logits [B, classes] after `timesteps`, by default the network's own T; at least 1.
 
-        They are float32, or float64 of a network in double precision.
+        The input is images [B, C, H, W], or event grids [B, T, P, H, W] of a network with the encoder "frames", which
+        sees bin t at timestep t. The logits are float32, or float64 of a network in double precision.
         """
         return self.present(images, Window(self.timesteps if timesteps is None else timesteps, images.shape[0]))
 

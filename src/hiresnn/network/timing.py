@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from hiresnn.errors import UsageError
-from hiresnn.models import QCFS, Normalise
+from hiresnn.models import QCFS, MeanOverBins, Normalise
 from hiresnn.network.layers import AveragePool, Encoder, SharedDropout
 from hiresnn.network.report import MAX_POOLS, Change, kind_of, name_of
 from hiresnn.neurons import LIF
@@ -115,7 +115,11 @@ class _Builder:
         with self.graph.inserting_after(start):
             self.window = self.graph.placeholder("window")
         for node in list(start.users):
-            if node.op == "call_module" and isinstance(self.modules[str(node.target)], Normalise):
+            layer = self.modules[str(node.target)] if node.op == "call_module" else None
+            if isinstance(layer, MeanOverBins):  # the encoder takes its place
+                node.replace_all_uses_with(start)
+                self.graph.erase_node(node)
+            elif isinstance(layer, Normalise) and encoder.encoding != "frames":
                 start = node
         name = self._free_name("encoder")
         self.traced.add_submodule(name, encoder)
@@ -135,7 +139,7 @@ class _Builder:
         if isinstance(layer, (nn.RNNBase, nn.RNNCellBase)):
             raise UsageError(f"layer {node.target!r} keeps state over time; only stateless layers can be converted.")
         if isinstance(layer, Encoder):
-            timed = layer.encoding == "poisson"
+            timed = layer.encoding != "direct"
         elif (timed and len(inputs) > 1) or (node.op == "output" and not timed):
             self._add_time(node, inputs)
         if (new := self._over_time(node, layer)) is not None:

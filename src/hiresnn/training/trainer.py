@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hiresnn.attacks.gate import seeded
-from hiresnn.checks import Accuracy
+from hiresnn.checks import Accuracy, as_floats
 from hiresnn.data.dataset import Batches, LabelledImages, UserBatches
 from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.exchange import rounding as rounding_of
@@ -316,7 +316,7 @@ def _compiled(training: Training, compile: bool | Literal["auto"], seed: int | N
         generators = [generator for generator in training.generators if generator]
         states = [generator.get_state() for generator in generators]
         with nullcontext() if seed is None else seeded(seed):
-            images = batches.images[:1].float() / 255 if isinstance(batches, Batches) else next(iter(batches))[0]
+            images = as_floats(batches.images[:1]) if isinstance(batches, Batches) else next(iter(batches))[0]
             work = training.schedule.epochs * (training.images or len(batches) * len(images))
             compile = compiling_pays(network, images[:1], work)
         for generator, state in zip(generators, states, strict=True):
