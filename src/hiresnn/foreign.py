@@ -10,8 +10,9 @@ Every adapter takes the network, timesteps (T, at least 1), and the options `enc
 `Unrolled`. No library is imported: a neuron is recognised by the attributes that its library gives it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -194,6 +195,7 @@ class Unrolled(nn.Module):
         self._reset, self._slots, self._encode = reset or (lambda network: None), tuple(slots), encode
         self._spiking = tuple(slot.neuron for slot in slots) if spiking is None else tuple(spiking)
         self.layout: Layout = "steps" if self._show is each_step else layout
+        self._unseen = True  # until the first call, see `_presented`
         self.encodes = encode is not None  # images become other tensors from step to step
         self.neurons = len(self._slots)  # layers in which a gradient rule can be used
 
@@ -221,17 +223,47 @@ class Unrolled(nn.Module):
         if steps.shape[:2] != (self.timesteps, len(images)):
             expected = f"[{self.timesteps} steps, {len(images)} images, ...]"
             raise UsageError(f"encode returned the shape {list(steps.shape)}; it should be {expected}.")
-        self._reset(self.network)
-        try:
-            outputs = self._show(self.network, steps, self.output)
-        finally:
-            self._reset(self.network)
+        outputs = self._presented(steps)
         lengths = (self.timesteps, 1) if self.own_loop else (self.timesteps,)
         if outputs.dim() != 3 or outputs.shape[0] not in lengths or outputs.shape[1] != len(images):
+            self._require_no_loop(self._takes_images(steps))
             name, expected = type(self.network).__name__, f"[{self.timesteps} steps, {len(images)} images, classes]"
             raise UsageError(f"{name} returned outputs of shape {list(outputs.shape)}; it should be {expected}.")
         total = outputs.sum(0, dtype=torch.promote_types(outputs.dtype, torch.float32))
         return total / len(outputs) if self.readout == "mean" else total
+
+    def _presented(self, steps: Tensor) -> Tensor:
+        """Outputs on the steps, from rest. In the first call it is noticed if the network loops over them by itself."""
+        calls: Counter[nn.Module] = Counter()
+        count, self._unseen = self._unseen and not self.own_loop and self.timesteps > 2, False
+        with ExitStack() as stack:
+            stack.callback(self._reset, self.network)
+            for layer in self._spiking if count else ():
+                stack.enter_context(layer.register_forward_hook(lambda layer, _, __: calls.update([layer])))
+            self._reset(self.network)
+            try:
+                outputs = self._show(self.network, steps, self.output)
+            except (RuntimeError, ValueError, TypeError, LookupError):
+                self._require_no_loop(self._takes_images(steps))
+                raise
+        # T calls per step for every layer; two could be a layer that is used twice.
+        self._require_no_loop(set(calls.values()) == {self.timesteps**2})
+        return outputs
+
+    def _takes_images(self, steps: Tensor) -> bool:
+        """Whether the network, which fails on the steps, takes the images in one call and returns outputs over time."""
+        with ExitStack() as stack, suppress(Exception):
+            stack.callback(self._reset, self.network)
+            self._reset(self.network)
+            outputs = once(self.network, steps, self.output)
+            return outputs.dim() == 3 and len(outputs) in (1, self.timesteps) and outputs.shape[1] == steps.shape[1]
+        return False
+
+    def _require_no_loop(self, loops: bool) -> None:
+        if loops and not self.own_loop and self._encode is None:
+            self._unseen, name = True, type(self.network).__name__
+            problem = f"the forward of {name} loops over time by itself, and its adapter would do so once more"
+            raise UsageError(f"{problem}; give the adapter own_loop=True.")
 
     @contextmanager
     def gradient_rule(self, rule: Rule) -> Iterator[None]:

@@ -15,6 +15,7 @@ from hiresnn.audit.behaviour import EOT_SAMPLES, OWN, ROUNDING, seed_of
 from hiresnn.audit.build_card import build_card
 from hiresnn.checks import fingerprint
 from hiresnn.errors import UsageError
+from hiresnn.foreign import Unrolled
 from hiresnn.neurons import Linear
 
 from .hostile import HOSTILE
@@ -229,6 +230,25 @@ def test_a_rule_applies_inside_the_block_and_is_restored(network, shown):
         interrupted()
     assert [lif.surrogate for lif in network.neurons.values()] == surrogates
     assert torch.equal(gradient(audited, images, labels, OWN), own)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_an_adapter_is_attacked_on_time_mean_logits_whatever_its_readout(grey, labels, scale):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.flat = Flat()
+
+        def forward(self, images):
+            return scale * self.flat(images)
+
+    layers = Scaled()
+    mean, total = (InstrumentedModel(Unrolled(layers, 4, library="toy", readout=r), grey) for r in ("mean", "sum"))
+    assert mean.saturated == total.saturated == (scale > 1)
+    for rule in (OWN, ROUNDING):
+        with mean.under(rule), total.under(rule):
+            assert torch.allclose(mean(grey), total(grey), rtol=1e-5)
+    assert torch.allclose(4 * mean(grey), total(grey))  # outside of attacks the logits are as the adapter gives them
 
 
 def test_a_network_is_identified_by_its_answers_under_a_fixed_seed(grey):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.attacks import parse, pgd
+from hiresnn.attacks import parse, pgd, seeded
+from hiresnn.attacks.catalog import ATTACKS
 from hiresnn.errors import UsageError
 from hiresnn.foreign import norse, sinabs, snntorch, spikingjelly
 from hiresnn.neurons import gradient_rule
@@ -163,17 +164,55 @@ def test_a_rule_in_a_deep_copy_uses_the_thresholds_of_the_copy(library, source):
     assert gradient.abs().item() > 0.1
 
 
+class Loop(nn.Module):
+    def __init__(self, layers, read_out):
+        super().__init__()
+        self.layers, self.read_out = layers, read_out
+
+    def forward(self, images):
+        outputs = torch.stack([self.layers(images) for _ in range(4)])
+        return outputs.mean(0) if self.read_out else outputs
+
+
+@pytest.mark.parametrize("read_out", [False, True])
 @pytest.mark.parametrize("library", ["spikingjelly", "snntorch"])
-def test_a_network_with_its_own_loop_is_called_once(library, source):
-    class Loop(nn.Module):
+def test_a_network_with_its_own_loop_is_called_once(library, read_out, source):
+    loop = Loop(network(library, source).network, read_out)
+    assert torch.equal(ADAPTERS[library](loop, 4, own_loop=True)(IMAGES), network(library, source)(IMAGES))
+    forgotten = ADAPTERS[library](loop, 4)
+    for _ in range(2):  # not only at the first call
+        with pytest.raises(UsageError, match=r"forward of Loop loops over time by itself.*own_loop=True"):
+            forgotten(IMAGES)
+
+
+def test_a_network_in_step_mode_m_that_repeats_its_images_is_to_have_own_loop(source):
+    class Repeats(nn.Module):
         def __init__(self):
             super().__init__()
-            self.layers = network(library, source).network
+            self.neuron, self.linear = neuron_of("spikingjelly", source)(step_mode="m"), nn.Linear(4, 3)
 
         def forward(self, images):
-            return torch.stack([self.layers(images) for _ in range(4)])
+            batch, _, _, _ = images.shape  # fails on a sequence of images
+            return self.linear(self.neuron(images.flatten(1).expand(4, batch, -1)))
 
-    assert torch.equal(ADAPTERS[library](Loop(), 4, own_loop=True)(IMAGES), network(library, source)(IMAGES))
+    images = torch.rand(2, 1, 2, 2)
+    with pytest.raises(UsageError, match="own_loop=True"):
+        spikingjelly(Repeats(), 4)(images)
+    assert spikingjelly(Repeats(), 4, own_loop=True)(images).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "pgd-restarts", "apgd", "sa-pgd"])
+def test_no_attack_depends_on_whether_an_adapter_sums_or_averages_over_time(name, source):
+    layers = network("snntorch", source).network
+    mean, total = (snntorch(layers, 4, readout=readout) for readout in ("mean", "sum"))
+    assert torch.equal(4 * mean(IMAGES), total(IMAGES))
+    images = torch.rand(8, *IMAGES.shape[1:], generator=torch.Generator().manual_seed(1))
+    labels, found = mean(images).argmax(1), []
+    for model in (mean, total):
+        with gradient_rule(model, Linear()), seeded(0):
+            found.append(ATTACKS[name].run(model, images, labels, eps=0.2))
+    assert not torch.equal(found[0], images)
+    assert torch.equal(*found)
 
 
 def test_a_membrane_can_be_read_out_instead_of_the_spikes(source):

@@ -18,7 +18,15 @@ from torch import Tensor
 
 from hiresnn.attacks.gate import Images, Labels, Model, ascend, checked, perturbed, seeded, uniform
 from hiresnn.attacks.iterative import climb, restarted
-from hiresnn.attacks.losses import Loss, LossGradient, LossName, WorstCandidates, choose_loss, dlr_targeted
+from hiresnn.attacks.losses import (
+    Loss,
+    LossGradient,
+    LossName,
+    WorstCandidates,
+    choose_loss,
+    dlr_targeted,
+    loss_steps,
+)
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.errors import UsageError, install_command
 
@@ -239,8 +247,10 @@ def autoattack(
     if not len(images) or not eps:
         return images.detach().clone()
 
+    steps = loss_steps(model)
+
     def logits(queried: Tensor) -> Tensor:
-        return model(queried.clone()).float()
+        return model(queried.clone()).float() / steps
 
     with seeded(seed), _quiet():
         with torch.no_grad():

@@ -16,7 +16,6 @@ from hiresnn.attacks.losses import (
     LossName,
     WorstCandidates,
     choose_loss,
-    cross_entropy,
     expected_logits,
     loss_gradient,
     over_draws,
@@ -99,10 +98,10 @@ def pgd(
         UsageError: an option out of range, or images that are not floats in [0, 1].
     """
     noise = uniform(images, eps, generator) if random_start else torch.zeros_like(images)
-    gradient = over_draws(draws)
+    gradient, loss = over_draws(draws), choose_loss(model, "cross-entropy")
 
     def evaluate(done: int, _: Tensor, adversarial: Tensor) -> tuple[LossGradient, None]:
-        point = gradient(model, adversarial, labels, cross_entropy)
+        point = gradient(model, adversarial, labels, loss)
         if watch is not None:
             watch(done, point.logits)
         return point, None
@@ -163,10 +162,10 @@ def unbroken(
 
     This is the fastest way to a robust accuracy where any iterate counts: no image is evaluated twice.
     """
-    move = fixed_step(step, eps)
-    first = loss_gradient(model, images, labels, cross_entropy) if iterations else None
+    move, loss = fixed_step(step, eps), choose_loss(model, "cross-entropy")
+    first = loss_gradient(model, images, labels, loss) if iterations else None
     worst = WorstCandidates(model, images, labels, first=first)
-    restarted(worst, cross_entropy, lambda: move, eps, iterations, leave=True)
+    restarted(worst, loss, lambda: move, eps, iterations, leave=True)
     return ~worst.broken
 
 

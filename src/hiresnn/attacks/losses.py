@@ -57,8 +57,12 @@ LossName = Literal["cross-entropy", "margin", "dlr"]
 
 
 def choose_loss(model: Model, name: str, *, mean_logits: bool = False) -> Loss:
-    """Return the untargeted loss of that name; `mean_logits` divides the logits by `summed_steps` first."""
-    loss, steps = LOSSES[name], summed_steps(model) if mean_logits else 1
+    """Return the untargeted loss of that name; `mean_logits` divides the logits by `summed_steps` first.
+
+    It always does for an adapter (`hiresnn.foreign`): its `readout` only says how it writes its outputs, and whether
+    that is their sum or their mean must not change what an attack finds.
+    """
+    loss, steps = LOSSES[name], loss_steps(model, mean_logits=mean_logits)
     return loss if steps == 1 else lambda logits, labels: loss(logits / steps, labels)
 
 
@@ -66,6 +70,11 @@ def summed_steps(model: Model) -> int:
     """Return the number of timesteps that logits are a sum over; 1 without `timesteps` or if `readout` is "mean"."""
     steps = getattr(model, "timesteps", 1)
     return steps if isinstance(steps, int) and steps > 1 and getattr(model, "readout", "sum") != "mean" else 1
+
+
+def loss_steps(model: Model, *, mean_logits: bool = False) -> int:
+    """Return what logits are divided by before a loss, see `choose_loss`."""
+    return summed_steps(model) if mean_logits or isinstance(getattr(model, "readout", None), str) else 1
 
 
 class LossGradient(NamedTuple):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import Model, frozen, seeded
-from hiresnn.attacks.losses import summed_steps
+from hiresnn.attacks.losses import loss_steps, summed_steps
 from hiresnn.attacks.rounding import rounds, through_rounding
 from hiresnn.audit.card import ANSWERS, BATCH, CONSTANT, FINITE, INPUT, PRECISION, REPEATED, WEIGHTS, Check
 from hiresnn.checks import fingerprint, require_logits
@@ -26,7 +26,7 @@ from hiresnn.network.rate_form import RateForm, has_rate_form
 from hiresnn.neurons import gradient_rule, takes_rule
 from hiresnn.neurons.rules import rule_from_text
 
-OWN = "own"  # the gradient rule that the network came with, used exactly as it is
+OWN = "own"  # the gradient rule that the network came with, used exactly as it is (an adapter on time-mean logits)
 ROUNDING = "through-rounding"  # the same, with logits divided by `scale`, and straight through roundings (BPDA)
 EOT_SAMPLES = 10  # passes over which logits and gradients of a random network are averaged (EOT, Athalye et al. 2018)
 SATURATED = 64.0  # median gap of the two largest logits above which the cross-entropy loses its gradient in float32
@@ -85,7 +85,7 @@ class InstrumentedModel(nn.Module):
         require_adapter(model)
         self.model, self.observed = model, images[:OBSERVED]
         self.cost = Cost()  # of everything since `measured` was entered
-        self.calls, self.written, self.scaled, self.attacked = 0, False, False, False
+        self.calls, self.written, self.divisor, self.attacked = 0, False, 1.0, False
         self.weights = weights_of(model)
         with frozen(self), torch.no_grad():
             self._observe(self.observed)
@@ -93,7 +93,8 @@ class InstrumentedModel(nn.Module):
             self.rounds = rounds(self._call, self.observed)
         logits, self.classes, self.draws = self.logits, self.logits.shape[1], draws if self.random else 1
         gap = float(logits.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0).median())
-        self.saturated = gap > SATURATED
+        self.own_scale = float(loss_steps(model))  # what logits are divided by under OWN
+        self.saturated = gap / self.own_scale > SATURATED
         # What logits are divided by under any rule but OWN: the timesteps of a sum over time, more if saturated.
         self.scale = max(float(summed_steps(model)), gap / RESCALED_GAP if self.saturated else 0.0)
 
@@ -198,8 +199,8 @@ class InstrumentedModel(nn.Module):
         else:
             logits = torch.stack([self._call(images).float() for _ in range(self.draws)]).mean(0)
         self.cost.nonfinite += int((~torch.isfinite(logits)).any(1).sum())
-        if self.scaled:
-            logits = logits / self.scale
+        if self.divisor != 1.0:
+            logits = logits / self.divisor
         if images.requires_grad and torch.is_grad_enabled():
             # Without a path to the images autograd fails.
             logits = logits + 0 * images.flatten(1).sum(1, keepdim=True)
@@ -219,7 +220,8 @@ class InstrumentedModel(nn.Module):
     def under(self, rule: str) -> Iterator[None]:
         """Attack under a gradient rule inside; any but OWN also passes roundings and divides logits by `scale`."""
         with ExitStack() as stack:
-            for name, value in (("scaled", rule != OWN), ("attacked", True)):
+            divisor = self.own_scale if rule == OWN else self.scale
+            for name, value in (("divisor", divisor), ("attacked", True)):
                 stack.callback(setattr, self, name, getattr(self, name))
                 setattr(self, name, value)
             if rule != OWN and self.rounds:

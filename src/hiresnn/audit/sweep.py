@@ -337,7 +337,7 @@ def screen_rule(
         "entropy": broken,
         "margin": margins.wrong.any(0),
         # Margins of different rules are compared, so all are in units of the network's logits.
-        "reached": torch.maximum(entropy.margin, margins.margin) * (1.0 if rule == OWN else model.scale),
+        "reached": torch.maximum(entropy.margin, margins.margin) * (model.own_scale if rule == OWN else model.scale),
         "wider": run(WIDER * bound.radius, iterations, "margin").wrong.any(0),
         "unbounded": run(1.0, iterations // 2, "margin").wrong.any(0),
         "zero": zero.all(1),
