@@ -42,6 +42,7 @@ def problem(words):
         if words[0] not in command.commands:
             return f"there is no command {words[0]}"
         command, words = command.commands[words[0]], words[1:]
+    words = command.completed(words) if hasattr(command, "completed") else words
     context = command.make_context("hiresnn", [], resilient_parsing=True)
     try:
         command.make_parser(type(context)(command)).parse_args(list(words))

@@ -286,7 +286,7 @@ def archive(path, *, channels=1, size=8, classes=10):
         ({"twins": ["same", "same"]}, "two twins are of the kind 'same-ann'; give at most one"),
         ({"twins": ["nowhere"]}, "does not exist; name a folder"),
         ({"twins": ["cut"]}, r"model\.safetensors is damaged or cut short"),
-        ({"twins": ["empty"]}, r"has no model\.safetensors; finish it with hiresnn train and --resume"),
+        ({"twins": ["empty"]}, r"has no model\.safetensors; finish it with hiresnn resume"),
         ({"source": {"channels": 3}}, "run has in_channels = 1, but the images of .* have 3"),
         ({"source": {"size": 16}}, "run has image_size = 8, but the images of .* have 16"),
         ({"source": {"classes": 7}}, "run has num_classes = 10, but the images of .* have 7"),

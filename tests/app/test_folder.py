@@ -67,9 +67,9 @@ def test_a_lock_removes_the_leftovers_of_the_folder_and_its_caches(tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "resume", "message"),
     [
-        (DIGITS, False, "holds this run; continue it with --resume or choose another"),
-        (OTHER, False, r"holds another run, which differs in seed, noise\.step; choose another"),
-        (OTHER, True, r"holds another run, which differs in seed, noise\.step; choose another"),
+        (DIGITS, False, r"holds this run; continue it with hiresnn resume \S+, or choose another"),
+        (OTHER, False, r"holds another run, which differs in seed, noise\.step; continue that one with hiresnn resume"),
+        (OTHER, True, r"holds another run, which differs in seed, noise\.step; continue that one with hiresnn resume"),
     ],
 )
 def test_a_run_is_not_overwritten(tmp_path, recipe, resume, message):
@@ -157,7 +157,7 @@ def test_a_damaged_run_is_refused_in_one_sentence(tmp_path):
         r"digits-hire is a network of the zoo, .* hiresnn zoo copy digits-hire digits-hire": lambda: RunFolder.open(
             "digits-hire"
         ),
-        r"has no result\.json; finish it with hiresnn train": lambda: RunFolder.open(run).require(RESULT),
+        r"has no result\.json; finish it with hiresnn resume": lambda: RunFolder.open(run).require(RESULT),
         r"metrics\.jsonl, line 2 is damaged": lambda: RunFolder.open(run).read_metrics(),
         r"cannot be read: .*recipe\.toml, ": with_recipe("seed = "),
         r"cannot be read: .*'elsewhere' is not allowed": with_recipe(dump(DIGITS).replace('"hire"', '"elsewhere"')),

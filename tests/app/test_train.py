@@ -1,5 +1,6 @@
 """`train`: from a recipe to a run folder, and an ANN that several runs share."""
 
+import shutil
 import threading
 
 import pytest
@@ -13,7 +14,7 @@ from hiresnn.app.recipe import COUNTS, dump, override
 from hiresnn.app.train import ann_key, ann_recipe, clamp_counts, train
 from hiresnn.cli import main
 from hiresnn.data import DataSet, Split
-from hiresnn.errors import HiresnnError, UsageError
+from hiresnn.errors import HiresnnError, NotFiniteError, RunError, UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.training import loop
@@ -157,12 +158,12 @@ def test_a_run_that_needs_an_ann_in_training_waits_for_it_and_then_uses_it(train
     # Begun by a run of another noise, which does not matter to an ANN.
     begun = ann_recipe(override(tiny, {"noise.step": "0.2"}))
     started = threading.Event()
-    heard.line = lambda text: (heard.lines.append(text), text.startswith("Data: ") or started.set())
+    heard.line = lambda text: (heard.lines.append(text), started.set())
     with RunFolder.create(tmp_path / "ann" / name, begun) as folder:
         waiter = threading.Thread(target=fit, args=(tiny, tmp_path / "run"), kwargs={"progress": heard})
         waiter.start()
         assert started.wait(600)
-        assert heard.lines[1:] == [f"Another process trains the ANN in {tmp_path / 'ann' / name}; waiting for it."]
+        assert heard.lines == [f"Another process trains the ANN in {tmp_path / 'ann' / name}; waiting for it."]
         folder.write_bytes(MODEL, weights)
     waiter.join(600)
     assert not waiter.is_alive()
@@ -221,7 +222,7 @@ def test_progress_is_plain_lines_and_quiet_is_silent(tiny, tmp_path, capsys):
     out, err = run("loud/run")
     assert out.splitlines()[0] == f"Run folder: {tmp_path / 'loud' / 'run'}"
     titles = [line.partition(":")[0] for line in err.splitlines()]
-    assert titles == ["Data", "ANN training", "SNN training", "  clean", "digits traditional"]
+    assert titles == ["ANN training", "SNN training", "  clean", "digits traditional"]
     assert "\x1b" not in err
     assert run("quiet/run", "--quiet") == (f"{tmp_path / 'quiet' / 'run'}\n", "")
 
@@ -272,3 +273,37 @@ def test_a_last_batch_of_one_image_is_refused_where_a_batch_norm_fails_on_it(tin
     recipe = override(tiny, {"model.source": f"{tmp_path / 'norm.py'}:network", "ann.batch_size": "53"})
     with pytest.raises(UsageError, match=r"batch_size = 53 leaves a last batch of one of the 160 images, "):
         fit(recipe, tmp_path / "run")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, NotFiniteError("the loss is nan")])
+def test_a_run_that_was_interrupted_in_its_first_epoch_is_kept_and_one_that_failed_in_it_is_not(
+    tiny, trained, tmp_path, monkeypatch, error
+):
+    shutil.copytree(trained / "ann", tmp_path / "ann")
+
+    def interrupted(*arguments, **options):
+        raise error
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("hiresnn.app.train.fit", interrupted)
+        with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else NotFiniteError):
+            fit(tiny, run)
+    other = override(tiny, {"noise.step": "0.5"})
+    if error is KeyboardInterrupt:
+        with pytest.raises(RunError, match=rf"differs in noise\.step; continue that one with hiresnn resume {run}, or"):
+            fit(other, run)
+        with pytest.raises(RunError, match=rf"already holds this run; continue it with hiresnn resume {run}, or"):
+            fit(tiny, run)
+        fit(tiny, run, resume=True)
+        assert (run / MODEL).read_bytes() == (trained / "run" / MODEL).read_bytes()
+    else:
+        fit(other, run)
+        assert RunFolder.open(run).recipe == other
+
+
+def test_the_users_own_data_are_described_before_the_training(tiny, numbered, tmp_path, heard, monkeypatch):
+    monkeypatch.setattr("hiresnn.data.load", lambda source, *, size: numbered)
+    with pytest.raises(UsageError, match=r"data\.train_images is 160"):
+        fit(override(tiny, {"data.source": "mine.npz"}), tmp_path / "run", progress=heard)
+    assert heard.lines == [f"Data: {numbered.summary}."]

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.exchange import export, step_graph, write_nir
+from hiresnn.exchange.nir import reading_lines
 from hiresnn.exchange.step_graph import free_identifier
 from hiresnn.network import record
 
@@ -80,6 +81,20 @@ def test_a_library_has_the_spikes_of_the_network_in_every_layer(reader, model, l
     differing = {name: int((layers[name] != layer).sum()) for name, layer in spikes.items()}
     assert not any(differing.values()), differing
     torch.testing.assert_close(found, logits, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("reader", "library"), [("portable", "snntorch"), ("spikingjelly", "spikingjelly"), ("norse", "norse")]
+)
+def test_the_printed_lines_read_the_file_and_give_the_logits(reader, library, tmp_path):
+    pytest.importorskip(library, exc_type=ImportError)
+    subject = network("vgg5")
+    write_nir(step_graph(subject, images()), tmp_path / "a.nir", reader)
+    names = {}
+    exec(reading_lines(tmp_path / "a.nir", images().shape[1:], T, reader), names)
+    with torch.no_grad():
+        expected = subject(names["image"])[0]
+    torch.testing.assert_close(names["logits"].detach(), expected, rtol=0, atol=1e-4)
 
 
 def test_norse_reads_a_sum_of_two_layers_in_the_wrong_order_which_the_export_says(tmp_path):

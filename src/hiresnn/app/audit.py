@@ -55,7 +55,7 @@ def audit(
     """
     subject = resolve_model(target)
     recipe, dataset = subject.recipe, data_of(target, subject, source)
-    if source is not None:
+    if source is not None and source not in data.sources.NAMES:
         progress.line(f"Data: {dataset.summary}.")
     headline = eps or (recipe.attack.eps if recipe else 8 / 255)
     paper = paper_of(recipe, parse_bound(headline))

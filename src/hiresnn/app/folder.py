@@ -220,7 +220,7 @@ class RunFolder:
     def require(self, name: str) -> Path:
         """Return the path of the file `name`, which must be there."""
         if not self.has(name):
-            raise RunError(f"run folder {self.path} has no {name}; finish it with hiresnn train and --resume.")
+            raise RunError(f"run folder {self.path} has no {name}; finish it with {command_line('resume', self.path)}.")
         return self.path / name
 
     def write_bytes(self, name: str, content: bytes) -> None:
@@ -268,14 +268,16 @@ def _continues(path: Path, recipe: Recipe, resume: bool) -> bool:
             raise RunError(f"--out {path} is no run folder but holds files, such as {min(names)}; choose another.")
         return False
     begun = bool(names - {RECIPE, ENVIRONMENT, ANN, SOURCE, CONVERSION}) or ENVIRONMENT not in names
+    resuming = command_line("resume", path)
     stored, requested = flatten(RunFolder.follow(path).recipe), flatten(recipe)
     if differing := [key for key in stored if stored[key] != requested[key]]:
         if not begun:  # an earlier command failed before it trained anything
             return False
         keys = ", ".join(differing)
-        raise RunError(f"--out {path} already holds another run, which differs in {keys}; choose another --out.")
+        remedy = f"continue that one with {resuming}, or choose another --out"
+        raise RunError(f"--out {path} already holds another run, which differs in {keys}; {remedy}.")
     if begun and not resume:
-        raise RunError(f"--out {path} already holds this run; continue it with --resume or choose another --out.")
+        raise RunError(f"--out {path} already holds this run; continue it with {resuming}, or choose another --out.")
     return True
 
 

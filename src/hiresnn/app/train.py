@@ -37,7 +37,7 @@ from hiresnn.app.targets import OwnCode, UserCode, announce, own_code, weights_d
 from hiresnn.attacks import seeded
 from hiresnn.checks import as_floats
 from hiresnn.data import Batches, DataSet, Split
-from hiresnn.errors import HiresnnError, UsageError, install_command, quoted, user_code
+from hiresnn.errors import HiresnnError, UsageError, command_line, install_command, quoted, user_code
 from hiresnn.network import SilentLayerError, SpikingNetwork, calibrate
 from hiresnn.progress import Progress
 from hiresnn.training import ALONE, Method, Ranks, Schedule, Selection, ann_method, fit
@@ -97,7 +97,8 @@ def train(
         all_raise(ranks, lambda: _check_request(recipe, ranks))
         ranks.agree({key: value for key, value in flatten(recipe).items() if key != "device"})
         dataset = load_data(recipe.data.source, ranks, recipe.data.size)
-        progress.line(f"Data: {dataset.summary}.")
+        if recipe.data.source not in data.sources.NAMES:
+            progress.line(f"Data: {dataset.summary}.")
         context = all_raise(ranks, lambda: _context(recipe, dataset, out, resume, clamp, progress, ranks))
         recipe = context.recipe
         rows_to = all_raise(ranks, lambda: log_to(log if ranks.lead else None, out))
@@ -315,13 +316,19 @@ def _fit(
         rows_to({"stage": name, **row})  # first: if it fails, the resumed training logs this epoch
         folder.write_metrics([*folder.read_metrics()[: row["epoch"] - 1], {"stage": name, **row}])
 
-    result = fit(
-        network, batches, method=method, seed=None,  # torch draws on from the making of the network
-        optimizer=optimizer_of(recipe, network), schedule=schedule, average=settings.average,
-        precision=recipe.precision, compile=COMPILE[recipe.compile], ranks=ranks, title=f"{name.upper()} training",
-        progress=context.progress, log=log, checkpoint=folder.path / RESUME,
-        settings={"semantics": SEMANTICS, "stage": name.upper()}, **options,
-    )  # fmt: skip
+    folder.write_metrics(folder.read_metrics())  # from here on, the folder belongs to this run
+    try:
+        result = fit(
+            network, batches, method=method, seed=None,  # torch draws on from the making of the network
+            optimizer=optimizer_of(recipe, network), schedule=schedule, average=settings.average,
+            precision=recipe.precision, compile=COMPILE[recipe.compile], ranks=ranks, title=f"{name.upper()} training",
+            progress=context.progress, log=log, checkpoint=folder.path / RESUME,
+            settings={"semantics": SEMANTICS, "stage": name.upper()}, **options,
+        )  # fmt: skip
+    except Exception:
+        if ranks.lead and not folder.has(RESUME):  # nothing was trained: the corrected command may take the folder
+            (folder.path / METRICS).unlink(missing_ok=True)
+        raise
     if result.rows:  # an earlier process may have died between its state and its log
         folder.write_metrics([{"stage": name, **row} for row in result.rows])
     if ranks.lead:
@@ -352,7 +359,7 @@ def log_to(target: str | None, folder: Path) -> Log:
     function = UserCode.parse(target).callable("add one: (row) -> None")
 
     def call(row: Mapping[str, Any]) -> None:
-        with user_code(target, " (--debug shows where); correct it and continue with --resume."):
+        with user_code(target, f" (--debug shows where); correct it and run {command_line('resume', folder)}."):
             function(copy.deepcopy(dict(row)))  # which it may change
 
     return call

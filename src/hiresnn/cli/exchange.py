@@ -29,10 +29,13 @@ class Publish(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments of the command line."""
+        return super().parse_args(ctx, self.completed(args))
+
+    @staticmethod
+    def completed(args: list[str]) -> list[str]:
+        """Return the arguments with a folder after --dry-run."""
         at = args.index("--dry-run") + 1 if "--dry-run" in args else 0
-        if at and (at == len(args) or args[at].startswith("--")):
-            args = [*args[:at], UNNAMED, *args[at:]]
-        return super().parse_args(ctx, args)
+        return [*args[:at], UNNAMED, *args[at:]] if at and (at == len(args) or args[at].startswith("--")) else args
 
 
 def export(
@@ -96,6 +99,10 @@ def export(
     elif to in ("snntorch", "spikingjelly", "sinabs"):
         print(f"Not compared here; to compare it with the run, run: {shlex.join(['python', str(out)])}")
     print(f"Written: {' and '.join(map(str, written.files))}")
+    if to == "nir":
+        from hiresnn.exchange.nir import reading_lines
+
+        print(f"Read it with:\n\n{reading_lines(out, pixels.shape[1:], network.timesteps, reader)}")
 
 
 def import_checkpoint(

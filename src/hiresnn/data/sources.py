@@ -32,6 +32,8 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 DOWNLOADED = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 DOWNLOADED["svhn"] = "SVHN"  # name of a data set -> class of torchvision.datasets
+NAMES = ("digits", *DOWNLOADED)
+"""Data sets that are always the same; all others are the user's."""
 
 
 def load(source: str, *, size: int | None = None, cache: Path | None = None) -> DataSet:

@@ -40,6 +40,21 @@ IDEAL_LEAK = 1 - 1e-6
 OUTPUT = "output"
 DIALECTS = {"portable": 1e-4, "snntorch": 1e-4, "spikingjelly": 1e-4, "norse": 1e-3}
 """Reader -> seconds per timestep that it assumes by default; norse reads the portable file with dt=1e-4."""
+_READING = {
+    "snntorch": "from snntorch.import_nir import import_from_nir\nnetwork = import_from_nir(nir.read({path!r}))",
+    "spikingjelly": "from spikingjelly.activation_based.nir_exchange import import_from_nir\n"
+    "network = import_from_nir({path!r}, dt={dt:g})",
+    "norse": "from norse.torch import from_nir\nnetwork = from_nir(nir.read({path!r}), dt={dt:g})",
+}
+_RUNNING = """
+image = torch.rand(1, {shape})  # one image at a time: a Flatten of these libraries includes the batch
+for module in network.modules():
+    getattr(module, "reset_mem", lambda: None)()  # snnTorch would go on from the image before
+state, logits = None, torch.zeros(())
+for _ in range({timesteps}):
+    output, state = network(image, state)
+    logits = logits + output.reshape(-1)
+"""
 Values = tuple[float, float]
 """Threshold and leak of a layer of neurons."""
 
@@ -85,6 +100,13 @@ def write_nir(graph: StepGraph, path: Path, reader: str = "portable") -> None:
     content = io.BytesIO()
     nir.write(content, to_nir(graph, reader))
     write_atomically(path, content.getvalue())
+
+
+def reading_lines(path: Path, shape: Sequence[int], timesteps: int, reader: str = "portable") -> str:
+    """Return Python code that reads a NIR file in the library `reader`, or in snnTorch, and runs it on one image."""
+    library = _READING.get(reader, _READING["snntorch"]).format(path=str(path), dt=DIALECTS[reader])
+    running = _RUNNING.format(shape=", ".join(map(str, shape)), timesteps=timesteps)
+    return f"import nir\nimport torch\n{library}\n{running}"
 
 
 def is_exported_nir(path: Path) -> bool:

@@ -19,7 +19,7 @@ from hiresnn.neurons import LIF, MIN_THRESHOLD, Window
 _WEIGHTED = (*WEIGHTED, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, ChannelAffine)
 _JOINS = (operator.add, operator.iadd, torch.add, "add", "add_", torch.cat, torch.concat, torch.concatenate)
 THRESHOLD_SCALE = 0.4
-"""Default of `threshold_scale`: DIET-SNN uses 0.2 to 0.4; docs/decisions.md has the measurements."""
+"""Default of `threshold_scale`: DIET-SNN uses 0.2 to 0.4; results/decisions.md has the measurements."""
 
 
 class SilentLayerError(UsageError):

@@ -129,7 +129,7 @@ def joined() -> Iterator[Ranks]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
             raise
-        hint = "see what that one printed (none: it was killed, often for lack of memory), then continue with --resume"
+        hint = "see what that one printed (none: it was killed, often for lack of memory), then run hiresnn resume"
         message = f"another of the {size} training processes ended, so process {ranks.rank} stops too"
         raise LostProcessError(f"{message}; {hint}.") from None
     finally:
