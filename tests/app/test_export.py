@@ -24,6 +24,8 @@ def test_a_nir_file_is_compared_with_the_run(trained, tmp_path):
     assert 'reset = "subtract" becomes a reset to zero' in text
     assert "on 20 images" in text
     assert "snnTorch, norse" in text
+    assert f"network = import_from_nir(nir.read('{tmp_path / 'a.nir'}'))" in text.replace("\n", "")
+    assert "image = torch.rand(1, 1, 8, 8)  # one image at a time" in text
     assert (tmp_path / "a.nir").stat().st_size > 1000
 
 

@@ -379,6 +379,15 @@ def test_an_ann_is_converted_before_it_is_trained_by_a_method_of_spiking_network
     assert "converted to a spiking network with T = 5; result.network" in capfd.readouterr().err
 
 
+def test_fit_converts_as_convert_with_the_closest_options():
+    network = ann()
+    converted = fit(network, (PIXELS, LABELS), method="traditional", **{**QUIET, "epochs": 0}).network
+    expected = hiresnn.convert(network.eval(), PIXELS / 255, **hiresnn.network.CLOSEST)
+    assert converted.timesteps == expected.timesteps == 6
+    with torch.no_grad():
+        torch.testing.assert_close(converted.eval()(PIXELS / 255), expected(PIXELS / 255))
+
+
 def test_what_torch_compile_made_of_a_network_is_trained_like_the_network():
     plain, compiled = snn(), torch.compile(snn(), backend="eager")
     found = fit(compiled, (PIXELS, LABELS), **QUIET).network

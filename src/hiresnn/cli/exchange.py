@@ -102,7 +102,7 @@ def export(
     if to == "nir":
         from hiresnn.exchange.nir import reading_lines
 
-        print(f"Read it with:\n\n{reading_lines(out, pixels.shape[1:], network.timesteps, reader)}")
+        print(f"Read it with:\n\n{reading_lines(out, split.images.shape[1:], network.timesteps, reader)}")
 
 
 def import_checkpoint(

@@ -116,6 +116,7 @@ class DataSet:
     def summary(self) -> str:
         """What is in the data set, in one line: classes, images, their shape, classes without images, and `notes`."""
         colour = {1: "grey", 3: "RGB"}.get(self.in_channels, f"with {self.in_channels} channels")
+        colour = f"with {self.bins} bins of {self.events} events" if self.events else colour
         counts = f"{len(self.train):,} training and {len(self.test):,} test images"
         parts = [f"{self.num_classes} classes, {counts}, {self.width}x{self.height} {colour}"]
         for part, split in (("training", self.train), ("test", self.test)):

@@ -2,7 +2,7 @@
 
 from hiresnn.network.batch_norm import ChannelAffine
 from hiresnn.network.calibration import THRESHOLD_SCALE, SilentLayerError, calibrate
-from hiresnn.network.convert import convert, spiking_graph
+from hiresnn.network.convert import CLOSEST, TIMESTEPS, convert, spiking_graph
 from hiresnn.network.graph import copied, memory_format_of, uncompiled
 from hiresnn.network.layers import ENCODINGS, Encoder, Encoding, SharedDropout, evaluating
 from hiresnn.network.rate_form import NotExactError, RateForm
@@ -11,8 +11,10 @@ from hiresnn.network.self_check import NotRescalableError, analogue
 from hiresnn.network.spiking import SpikingNetwork, compiling_pays, record
 
 __all__ = [
+    "CLOSEST",
     "ENCODINGS",
     "THRESHOLD_SCALE",
+    "TIMESTEPS",
     "ChannelAffine",
     "ConversionReport",
     "ConversionWarning",

@@ -21,6 +21,10 @@ from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.timing import MaxPool
 from hiresnn.neurons import LIF, Neuron
 
+TIMESTEPS = 6
+"""Default T of `convert` and `fit`."""
+CLOSEST: dict[str, Any] = {"threshold_scale": 0.7, "v_init": 0.5, "rescale": True}
+"""Options of `convert` that come closest to an ANN of ReLUs without training; `fit` converts with them."""
 EXACT: dict[str, Any] = {"leak": 1.0, "reset": "subtract", "v_init": 0.5, "wait": True, "trainable": False}
 """Options of neurons whose number of spikes is that of a quantised activation (Bu et al., ICLR 2022)."""
 EXACT_SCALE = 0.8
@@ -31,7 +35,7 @@ def convert(
     ann: nn.Module,
     images: Float[Tensor, "batch ..."],
     *,
-    timesteps: int,
+    timesteps: int = TIMESTEPS,
     percentile: float = 99.7,
     threshold_scale: float | None = None,
     rescale: bool = False,
@@ -56,8 +60,9 @@ def convert(
             start at half their threshold, do not leak and reset by subtraction, and the weights are rescaled. Its
             `RateForm` computes the same logits in one pass. Each layer of neurons takes T timesteps of its own, so
             an answer takes T times the number of layers.
-        rescale: multiply the weights behind each layer of neurons by its threshold; see `calibrate`. With v_init = 0.5
-            and a threshold_scale of 0.7 to 1 the network comes closest to the ANN without training.
+        rescale: multiply the weights behind each layer of neurons by its threshold; see `calibrate`. The defaults are
+            those of the paper; `convert(ann, images, **hiresnn.network.CLOSEST)` (rescale, v_init 0.5, threshold_scale
+            0.7), as `fit` converts, comes closest to the ANN without training.
         neuron: options of the neurons, such as Neuron(leak=0.9, reset="zero").
         encoding: see `Encoder`; that of event grids is "frames".
         max_pool: of a max pool right behind a ReLU: "currents" takes the maximum of the input currents, before the

@@ -25,6 +25,8 @@ from hiresnn.exchange import rounding as rounding_of
 from hiresnn.files import write_atomically
 from hiresnn.models import QCFS
 from hiresnn.network import (
+    CLOSEST,
+    TIMESTEPS,
     Encoding,
     NotRescalableError,
     SpikingNetwork,
@@ -96,7 +98,7 @@ def fit(
     lr: float | None = None,
     noise_step: float = 0.013,
     periods: int = 2,
-    timesteps: int = 6,
+    timesteps: int = TIMESTEPS,
     seed: int | None = 0,
     precision: str = "float32",
     rounding: str | None = None,
@@ -115,9 +117,10 @@ def fit(
 ) -> FitResult[Any]:
     """Train a network in place, a spiking one by Adam over its own T, an ANN by SGD with momentum.
 
-    With a method of spiking networks, a trained ANN is first converted with up to 512 training images, with rescale,
-    start 0.5 and threshold_scale 0.7, or with the defaults of `convert` if it cannot be rescaled, which a line says. It
-    stays as it is; the result holds the spiking network. Images are moved to the device of the network.
+    With a method of spiking networks, a trained ANN is first converted with up to 512 training images, with
+    `hiresnn.network.CLOSEST` (rescale, v_init 0.5 and threshold_scale 0.7), or with the defaults of `convert` if it
+    cannot be rescaled, which a line says. It stays as it is; the result holds the spiking network. Images are moved to
+    the device of the network.
 
     Args:
         network: a SpikingNetwork made by `convert`, or an ANN.
@@ -285,9 +288,9 @@ def _of_method(
                 break
         calibration = torch.cat(batches)[:CALIBRATION_IMAGES]
         converted = partial(convert, network, calibration, timesteps=timesteps, encoding=encoding)
-        scale = 1.0 if any(isinstance(module, QCFS) for module in network.modules()) else 0.7
-        try:  # nearest to the ANN, see docs/your-network.md
-            return converted(threshold_scale=scale, v_init=0.5, rescale=True)
+        learned = {"threshold_scale": 1.0} if any(isinstance(module, QCFS) for module in network.modules()) else {}
+        try:
+            return converted(**{**CLOSEST, **learned})
         except NotRescalableError as error:
             progress.line(f"The conversion does not rescale the ANN: {error}")
             return converted()
