@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
@@ -41,15 +41,34 @@ def claims_page(results: Results) -> Page:
             networks += made.networks
             for claim in made.claims:
                 said = f"{claim.text} ({claim.of})" if claim.of else claim.text
-                rows.append([claim.source, said, name, claim.paper, claim.ours, claim.verdict, claim.numbers])
+                row = [claim.source, claim.text, name, claim.paper, claim.ours, claim.verdict, claim.numbers]
+                rows.append([*row, "rate-cod" in claim.text or "rate cod" in claim.text, said])
         results.asked |= part.asked
     rows = sorted((row for row in rows if row[0]), key=lambda row: not str(row[0]).startswith("abstract"))
-    counts = Counter(row[5] for row in rows)
+    verdicts: dict[str, set[str]] = {}
+    for row in rows:
+        if not row[7]:
+            verdicts.setdefault(str(row[1]), set()).add(str(row[5]))
+    counts = Counter(summed(some) for some in verdicts.values())
     counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (AGREES, DIFFERS, UNCLEAR, OPEN))
-    notes = [text("claims.verdicts"), f"Of {len(rows)} claims: {counted}."]
+    judged, rated = [row for row in rows if not row[7]], sorted({str(row[2]) for row in rows if row[7]})
+    notes = [text("claims.verdicts"), text("claims.counts", distinct=len(verdicts), rows=len(judged), counted=counted)]
+    notes += [text("claims.rated", pages=", ".join(rated))] if rated else []
+    notes += results.scale.setting_notes(dict.fromkeys(networks), rated=False)
     notes += [f"Not measured at this scale: {', '.join(missing)}."] if missing else []
     columns = ["where", "claim", "page", "paper", "ours", "verdict", "numbers"]
+    rows = [[row[0], row[8], *row[2:7]] for row in rows]
     return Page([Table(text("claims.caption"), columns, rows)], notes=notes, networks=tuple(dict.fromkeys(networks)))
+
+
+def summed(verdicts: Collection[str]) -> str:
+    """The verdict on a claim from those of its rows: rows that are not judged say nothing.
+
+    >>> summed({AGREES, OPEN}), summed({AGREES, DIFFERS}), summed({OPEN})
+    ('agrees', 'within error', 'not judged')
+    """
+    judged = {*verdicts} - {OPEN}
+    return judged.pop() if len(judged) == 1 else UNCLEAR if judged else OPEN
 
 
 MODULES = [import_module(f"reproduction.{path.stem}") for path in Path(__file__).parent.glob("pages_*.py")]

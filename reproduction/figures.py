@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib.style
@@ -57,6 +58,8 @@ PANELS = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
 NOTE: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # keeps small text legible over lines
 STAR: Any = {"marker": "*", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 0.9, "linestyle": "none"}
 
+LETTER = 0.055  # width of a letter of 7 points, in inches
+
 matplotlib.style.use(Path(__file__).with_name("print.mplstyle"))
 
 
@@ -77,11 +80,13 @@ def figure(
 
 def headline(drawing: Figure, title: str, about: str) -> None:
     """Write the title and, below it, what was measured, so that the figure can be read alone."""
-    heading = drawing.suptitle(f"{title}\n ", x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+    about = fill(about, round(drawing.get_figwidth() / LETTER))
+    blank = "\n " * (1 + about.count("\n"))
+    heading = drawing.suptitle(title + blank, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
     note = drawing.axes[0].annotate(
         about, (0, 0), xycoords=heading, ha="left", va="bottom", fontsize=7, color="#444444", annotation_clip=False
     )
-    note.set_in_layout(False)  # the blank line of the title already reserves its space
+    note.set_in_layout(False)  # the blank lines of the title already reserve its space
 
 
 def label(axes: Axes, *, x: str, y: str, title: str = "", panel: int = 0) -> None:

@@ -16,7 +16,7 @@ from hiresnn.analysis import PRICES, EnergyReport, LayerOperations, Prices
 from hiresnn.analysis.energy import DRAM_WORD_PJ, SRAM_WORD_PJ
 from reproduction import figures
 from reproduction.cost import WARM_BATCHES
-from reproduction.page import UNCLEAR, Cell, Claim, Page, Table, beside_paper, verdict
+from reproduction.page import OPEN, UNCLEAR, Cell, Claim, Page, Table, beside_paper, verdict
 from reproduction.paper import (
     CLAIMS,
     LABELS,
@@ -348,6 +348,9 @@ def fig7(results: Results) -> Page:
     less, source = 100 * paper["memory_saving_max"], "abstract, sec. 5.2, 6"
     each_time = ", ".join(f"{network_labels(network)[0]} {percent:+.1f} %" for network, percent in extra.items())
     saves, no_more = verdict(None if saving is None else saving > 0), verdict(longest <= SLACK)
+    if batch != paper["batch_size"]:  # both depend on it: small batches wait for the start of operations
+        saves = no_more = OPEN
+        numbers, each_time = (text("fig7.batch", found=found, batch=batch) for found in (numbers, each_time))
     claims = [
         Claim(text("fig7.less"), saves, numbers, "", "sec. 5.2", less, saving),
         Claim(text("fig7.no_more"), no_more, each_time, "", source, 100 * paper["extra_time"], longest),
@@ -355,6 +358,7 @@ def fig7(results: Results) -> Page:
     machines = "; ".join(dict.fromkeys(_machine(cost) for seeds in measured.values() for cost in seeds))
     memory = "resident memory of the process" if first["device"] == "cpu" else "GPU memory in tensors"
     notes = [
+        *scale.setting_notes(networks, rated=False),
         text("fig7.process", scale=scale.name, warm=WARM_BATCHES, machines=machines, batches=first["batches"]),
         text("fig7.memory", memory=memory),
         *([text("fig7.small")] if first["peak_bytes"] < SMALL else []),

@@ -268,7 +268,14 @@ def _fewer_steps(network: str, curves: dict[str, TimeCurve], limit: float) -> Cl
     """The claim on latency, judged by the steps that each network needs for its own accuracy."""
     rate, direct = (needed(curves[coding], curves[coding]) for coding in ("rate", "direct"))
     ours, numbers = None, "a network does not keep its own accuracy"
-    if rate is not None and direct is not None:
+    if (
+        rate is not None
+        and direct is not None
+        and rate.mean == max(curves["rate"])
+        and direct.mean == max(curves["direct"])
+    ):
+        numbers = text("fig10a.rising", direct=direct.mean, rate=rate.mean)
+    elif rate is not None and direct is not None:
         times = rate.over(direct)
         ours = times.mean if times.known else None
         numbers = f"it needs {direct.mean:.3g} steps, rate coding {rate.mean:.3g}"

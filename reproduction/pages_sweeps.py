@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from hiresnn.calls import parse_eps
 from reproduction import figures
-from reproduction.page import Claim, Page, Row, Table, tabulate
+from reproduction.page import OPEN, Claim, Page, Row, Table, tabulate
 from reproduction.pages_accuracy import labels, swept_networks
 from reproduction.paper import ATTACKS, BOXES, CLAIMS, LABELS, PANEL_LABELS, VGG5, VGG11, VGGS, Run, network_label, text
 from reproduction.results import (
@@ -207,6 +207,8 @@ def fig10be(results: Results) -> Page:
     networks = swept_networks(results.scale)
     curves = {network: _over_noise(results, network) for network in networks}
     claims = [claim for network in networks for claim in _noise_claims(results, network, curves[network])]
+    of = [network_label(network) for network in VGGS if network not in networks]
+    claims += [Claim(text("fig10be.range"), OPEN, text("not_here"), network, "sec. 5.3") for network in of]
     panels = [panel for network in networks for panel in panels_of(network, curves[network])]
     axis, height = "noise step $\\epsilon_s$ (pixels)", 0.6 + 2.1 * len(networks)
     draw = partial(

@@ -200,6 +200,9 @@ class Scale:
             recipe = self.recipe(Run(network, "hire"))
             named = {"network": network_label(network), "seeds": seeds_label(self.seeds_of(network))}
             data = {"source": Path(recipe.data.source).name, "images": images_label(self.images)}
+            data["trained"] = f"{recipe.data.train_images:,}" if recipe.data.train_images else "all"
+            vgg = network.startswith("vgg")  # only these have hidden layers
+            data["hidden"] = f"{recipe.model.hidden:,} hidden units, " if vgg else ""
             note = text("setting", scale=self.name, recipe=recipe, eps=255 * recipe.attack.eps, **named, **data)
             if rated and self.is_rated(network):
                 note += " " + text("setting_rate", setting=self._rated_setting(network))

@@ -278,13 +278,13 @@ def largest(gains: Stats) -> SeedStat:
     return max([gain for gain in gains if gain.known] or gains, key=lambda gain: gain.mean)
 
 
-def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float, source: str) -> Claim:
+def largest_gain(claim: str, gains: Mapping[str, Gain], paper: float, source: str, of: str = "") -> Claim:
     """A claim of a gain "up to" a number: one of some named gains that is clearly above 0 is enough, the largest."""
     stats = [gain.ours for gain in gains.values()]
     best = largest([gain for gain in stats if gain.known and gain.limits[0] > 0] or stats)
     low, high = best.limits
     holds = low > 0 or _decided(stats, False, high <= 0 and all(gain.known for gain in stats))
-    return _about(best, claim, gains, holds, source=source, paper=paper, ours=largest(stats))
+    return _about(best, claim, gains, holds, of=of, source=source, paper=paper, ours=largest(stats))
 
 
 def smallest_gain(
