@@ -179,7 +179,7 @@ class Ann(Section):
     milestones: Milestones = (0.625, 0.75, 0.875)
     decay: Decay = 0.1
     schedule: Literal["steps", "cyclic"] = "steps"
-    training: Literal["plain", "fgsm", "n-fgsm", "pgd", "trades"] = "plain"
+    training: Literal["plain", "gaussian", "fgsm", "n-fgsm", "pgd", "trades"] = "plain"
     eps: Pixels = 8 / 255
     label_smoothing: BelowOne = 0.0
     average: BelowOne = 0.0

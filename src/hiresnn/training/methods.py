@@ -157,6 +157,7 @@ def method(name: str, *, periods: int, step: float, bound: float | None = None, 
 
 ANN_TRAININGS: dict[str, Callable[[float], losses.Noise]] = {
     "plain": lambda eps: losses.Noise(),
+    "gaussian": lambda eps: losses.GaussianNoise(eps),  # for hiresnn certify
     "fgsm": lambda eps: losses.Adversarial(eps, bound=eps),
     "n-fgsm": lambda eps: losses.Adversarial(eps, start=2 * eps),
     "pgd": lambda eps: losses.Adversarial(eps / 4, start=eps, bound=eps, iterations=7),
@@ -171,8 +172,8 @@ def ann_method(
     """Build the method of an ANN by its name in ANN_TRAININGS.
 
     Args:
-        training: "plain", "fgsm", "n-fgsm", "pgd" (7 steps of eps / 4 from a random start) or "trades".
-        eps: bound of the adversarial examples in pixel units, in [0, 1].
+        training: "plain", "gaussian", "fgsm", "n-fgsm", "pgd" (7 steps of eps / 4 from a random start) or "trades".
+        eps: bound of the adversarial examples, or deviation of the Gaussian noise, in pixel units, in [0, 1].
         smoothing: of the labels, in [0, 1).
         evaluating: craft adversarial examples in eval mode, with the running statistics of batch norms.
 
