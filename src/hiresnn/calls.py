@@ -9,7 +9,7 @@ options from the signature of what it finds. Texts of version 0.2 are read, too:
 import ast
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from numbers import Integral, Real
@@ -17,11 +17,12 @@ from typing import Any, Literal
 
 from hiresnn.errors import UsageError, quoted, suggestion, user_code
 
-Subject = Literal["attack", "rule", "view"]
+Subject = Literal["attack", "rule", "view", "threat"]
 EXAMPLES: dict[Subject, str] = {
     "attack": "pgd(eps=8/255, rule=arctan)",
     "rule": "arctan(alpha=4, reset=True)",
     "view": "int8(channel=True, leak=1)",
+    "threat": "flips(direction=add)",
 }
 Kind = Literal["attacks", "rules"]
 
@@ -128,7 +129,7 @@ def read_call(text: str, subject: Subject) -> Call:
     """Read a text in the syntax of calls or in that of version 0.2; UsageError if it is in neither."""
     text = text.strip()
     if not re.search(r"[\w-]\(", text):
-        text = _TRANSLATORS[subject](text)
+        text = _TRANSLATORS.get(subject, str)(text)
     if "(" not in text:
         return Call(text)
     problem = "is no call"
@@ -259,7 +260,8 @@ def _old_view(text: str) -> str:
     return f"{name}({', '.join(options)})" if options else name
 
 
-_TRANSLATORS = {"attack": _old_attack, "rule": _old_rule, "view": _old_view}  # they go in version 0.4
+_TRANSLATORS: dict[Subject, Callable[[str], str]] = {"attack": _old_attack, "rule": _old_rule, "view": _old_view}
+"""They go in version 0.4."""
 
 
 def offered(kind: Kind) -> dict[str, EntryPoint]:

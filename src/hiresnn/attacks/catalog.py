@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from hiresnn.attacks.adaptive import apgd, autoattack, sa_pgd
+from hiresnn.attacks.discrete import guided, random_moves, search_moves, topk
+from hiresnn.attacks.events import EventAttack, Found, Threat
 from hiresnn.attacks.gate import (
     STEP_SHARE,
     Model,
@@ -23,6 +25,7 @@ from hiresnn.attacks.gate import (
     verified,
 )
 from hiresnn.attacks.iterative import fgsm, greedy, pgd, pgd_restarts
+from hiresnn.attacks.retiming import relaxed
 from hiresnn.attacks.search import random_noise, square
 from hiresnn.calls import Call, format_eps, format_number, format_value, offered, plugin, read_call
 from hiresnn.errors import AttackError, UsageError, closest, quoted, user_code
@@ -63,6 +66,13 @@ class AttackInfo:
         return ", ".join([*options, *rule])
 
 
+class EventAttackInfo(NamedTuple):
+    """A named attack on event grids, and how many gradient rules it takes."""
+
+    run: EventAttack
+    rules: Literal["none", "one"] = "none"
+
+
 ATTACKS: dict[str, AttackInfo] = {
     "fgsm": AttackInfo(fgsm, "one"),
     "pgd": AttackInfo(pgd, "one"),
@@ -76,6 +86,14 @@ ATTACKS: dict[str, AttackInfo] = {
 }
 """Attack name -> its description."""
 BUILT_IN = frozenset(ATTACKS)
+EVENT_ATTACKS: dict[str, EventAttackInfo] = {
+    "topk": EventAttackInfo(topk, "one"),
+    "guided": EventAttackInfo(guided, "one"),
+    "relaxed": EventAttackInfo(relaxed, "one"),
+    "search": EventAttackInfo(search_moves),
+    "random": EventAttackInfo(random_moves),
+}
+"""Name of an attack on event grids -> its description; such an attack looks for the smallest budget."""
 
 
 def register(
@@ -254,6 +272,45 @@ class AttackSpec:
 
 
 parse = AttackSpec.parse
+
+
+@dataclass(frozen=True)
+class EventAttackSpec:
+    """An attack on event grids with its options, callable as (model, grids, labels, *, threat, budget) -> Found.
+
+    Raises:
+        UsageError: an unknown attack, option or rule, or a value outside its limits.
+    """
+
+    name: str
+    options: Mapping[str, Value] = field(default_factory=dict)
+    rule: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> EventAttackSpec:
+        """Read an attack on events from its text, such as `guided(targets=3, rule=arctan)`."""
+        call = read_call(text, "attack")
+        if call.name not in EVENT_ATTACKS:
+            raise UsageError(f"attack on events {quoted(call.name)} is not known; {closest(call.name, EVENT_ATTACKS)}.")
+        info, given = EVENT_ATTACKS[call.name], dict(call.options)
+        known, title = options_of(info.run), f"attack {quoted(text)}"
+        call.require((*known, *(["rule"] if info.rules == "one" else [])), title)
+        rule = canonical_rule(str(given.pop("rule"))) if "rule" in given else None
+        options = {name: read_option(title, name, value, known[name]) for name, value in given.items()}
+        return cls(call.name, options, rule)
+
+    def __str__(self) -> str:
+        return str(Call(self.name, {**self.options, **({"rule": self.rule} if self.rule else {})}))
+
+    def __call__(self, model: Model, grids: Tensor, labels: Tensor, *, threat: Threat, **options: Any) -> Found:
+        """Run the attack; UsageError if a gradient rule was named, but the model has no spiking neuron."""
+        run = partial(EVENT_ATTACKS[self.name].run, threat=threat, **{**options, **self.options})
+        if self.rule is None:
+            return run(model, grids, labels)
+        if not isinstance(model, nn.Module):
+            raise UsageError(f"attack {str(self)!r}: its gradient rule needs a network with LIF neurons.")
+        with gradient_rule(model, rule_from_text(self.rule)):
+            return run(model, grids, labels)
 
 
 def _stored(name: str, value: Value) -> str:
