@@ -280,7 +280,7 @@ def require_grids(grids: object, labels: object, grid: Literal["binary", "intege
     if not isinstance(grids, Tensor) or grids.dim() != 5 or not grids.is_floating_point():
         got = f"{grids.dtype} {list(grids.shape)}" if isinstance(grids, Tensor) else type(grids).__name__
         raise UsageError(f"grids of events are {got}; give floats [B, T, P, H, W]: bins, polarities, height, width.")
-    require_batch((grids.flatten(1, 2) > 0).float(), labels)
+    require_batch(grids, labels)
     if problem := _grid_problem(grids, grid):
         raise UsageError(f"grids of events {problem}; bin them as {grid}, or name the other kind in the threat model.")
 
