@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
@@ -144,6 +144,7 @@ class LayerPass(NamedTuple):
         m: [B, ...] in the membrane before the first step, from an earlier window or the neuron's start; None for 0.
         grad: gradient of the spikes, [T, B, ...].
         reset, condition: of the neuron, see `lif_steps`.
+        z: normalised membranes [T, B, ...] of neurons whose spikes are known, as in an adapter; None computes them.
     """
 
     current: Tensor
@@ -153,6 +154,7 @@ class LayerPass(NamedTuple):
     grad: Tensor
     reset: Reset
     condition: Condition = ">"
+    z: Tensor | None = None
 
 
 class LayerRule(ABC):
@@ -182,6 +184,8 @@ def layer_backward(rule: LayerRule, *layer: Any) -> Tensor:
 
 def membranes(layer: LayerPass) -> Tensor:
     """Return the normalised membranes z = u / v_t - 1 at every step (Eq. 1, 2), [T, B, ...]."""
+    if layer.z is not None:
+        return layer.z
     scan = Scan(len(layer.current), True, layer.reset, condition=layer.condition)
     return torch.stack([z for _, z, _, _ in lif_steps(layer.current, layer.m, layer.threshold, layer.leak, scan)])
 
@@ -201,6 +205,10 @@ class ThroughTime(LayerRule):
     @abstractmethod
     def slope(self, z: Tensor) -> Tensor:
         """Return d spike / d z for the membranes z [T, B, ...]."""
+
+    def slope_at(self, z: Sequence[Tensor], t: int) -> Tensor:
+        """Return d spike / d z at step t alone, [B, ...], from the membranes of the steps 0 to t at least."""
+        return self.slope(torch.stack([*z[: t + 1]]))[t]
 
     def backward(self, layer: LayerPass) -> Tensor:
         z = membranes(layer)
@@ -349,19 +357,28 @@ class ASSG(ThroughTime):
     def fresh(self) -> ASSG:
         return replace(self)
 
-    def sharpness(self, z: Tensor) -> Tensor:
-        """Add the membranes of one more backward pass to the statistics; return alpha, [T, B, ...]."""
-        size, averages = z.abs(), self.statistics
-        if "level" not in averages or averages["level"].shape != z.shape:
-            averages["level"] = torch.full_like(z, self.start) if self.start else size
-            averages["spread"] = torch.zeros_like(z)
-        averages["level"] = torch.lerp(size, averages["level"], self.decay)
-        averages["spread"] = torch.lerp((size - averages["level"]).abs(), averages["spread"], self.decay)
-        width = averages["level"] + self.relax * averages["spread"] + 1e-4
+    def sharpness(self, z: Tensor, step: str = "") -> Tensor:
+        """Add the membranes of one more backward pass to the statistics; return alpha, of the shape of z.
+
+        z is [T, B, ...], or [B, ...] of one `step`, which has statistics of its own.
+        """
+        size, averages, level, spread = z.abs(), self.statistics, f"level{step}", f"spread{step}"
+        if level not in averages or averages[level].shape != z.shape:
+            averages[level] = torch.full_like(z, self.start) if self.start else size
+            averages[spread] = torch.zeros_like(z)
+        averages[level] = torch.lerp(size, averages[level], self.decay)
+        averages[spread] = torch.lerp((size - averages[level]).abs(), averages[spread], self.decay)
+        width = averages[level] + self.relax * averages[spread] + 1e-4
         return 2 * math.tan(math.pi / 2 * self.vanishing) / math.pi / width
 
     def slope(self, z: Tensor) -> Tensor:
-        alpha = self.sharpness(z)
+        return self._arctan(z, self.sharpness(z))
+
+    def slope_at(self, z: Sequence[Tensor], t: int) -> Tensor:
+        return self._arctan(z[t], self.sharpness(z[t], f" {t}"))
+
+    @staticmethod
+    def _arctan(z: Tensor, alpha: Tensor) -> Tensor:
         return (alpha / 2) / (1 + (math.pi / 2 * alpha * z).square())
 
 
@@ -381,7 +398,12 @@ class PDSG(ThroughTime):
     shift: float = 0.5
 
     def slope(self, z: Tensor) -> Tensor:
-        sigma = torch.stack([_spread(z[: t + 1]) for t in range(len(z))])
+        return self._gaussian(z, torch.stack([_spread(z[: t + 1]) for t in range(len(z))]))
+
+    def slope_at(self, z: Sequence[Tensor], t: int) -> Tensor:
+        return self._gaussian(z[t], _spread(torch.stack([*z[: t + 1]])))
+
+    def _gaussian(self, z: Tensor, sigma: Tensor) -> Tensor:
         return torch.exp(-(z / sigma - self.shift).square() / 2) / (math.sqrt(2 * math.pi) * sigma)
 
 
