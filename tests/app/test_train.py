@@ -307,3 +307,8 @@ def test_the_users_own_data_are_described_before_the_training(tiny, numbered, tm
     with pytest.raises(UsageError, match=r"data\.train_images is 160"):
         fit(override(tiny, {"data.source": "mine.npz"}), tmp_path / "run", progress=heard)
     assert heard.lines == [f"Data: {numbered.summary}."]
+
+
+def test_a_network_that_is_only_converted_has_no_metrics(tiny, trained, tmp_path):
+    shutil.copytree(trained / "ann", tmp_path / "ann")
+    assert not (fit(override(tiny, {"method": "converted"}), tmp_path / "run") / "metrics.jsonl").exists()

@@ -316,7 +316,8 @@ def _fit(
         rows_to({"stage": name, **row})  # first: if it fails, the resumed training logs this epoch
         folder.write_metrics([*folder.read_metrics()[: row["epoch"] - 1], {"stage": name, **row}])
 
-    folder.write_metrics(folder.read_metrics())  # from here on, the folder belongs to this run
+    if schedule.epochs:
+        folder.write_metrics(folder.read_metrics())  # from here on, the folder belongs to this run
     try:
         result = fit(
             network, batches, method=method, seed=None,  # torch draws on from the making of the network
