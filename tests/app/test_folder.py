@@ -157,6 +157,9 @@ def test_a_damaged_run_is_refused_in_one_sentence(tmp_path):
         r"digits-hire is a network of the zoo, .* hiresnn zoo copy digits-hire digits-hire": lambda: RunFolder.open(
             "digits-hire"
         ),
+        r"digits-hir does not exist; did you mean \"digits-hire\"\? name a folder": lambda: RunFolder.open(
+            "digits-hir"
+        ),
         r"has no result\.json; finish it with hiresnn resume": lambda: RunFolder.open(run).require(RESULT),
         r"metrics\.jsonl, line 2 is damaged": lambda: RunFolder.open(run).read_metrics(),
         r"cannot be read: .*recipe\.toml, ": with_recipe("seed = "),

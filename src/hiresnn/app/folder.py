@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 from hiresnn.app import zoo
 from hiresnn.app.recipe import STORED, Recipe, dump, flatten, read
 from hiresnn.app.zoo import MODEL as MODEL
-from hiresnn.errors import RecipeError, RunError, command_line
+from hiresnn.errors import RecipeError, RunError, command_line, suggestion
 from hiresnn.files import TEMPORARY_SUFFIX, json_text, parse_json, remove_leftovers, write_atomically
 
 LOCK = ".lock"
@@ -169,7 +169,8 @@ class RunFolder:
         path = Path(path)
         if not (path / RECIPE).is_file():
             problem = f"has no {RECIPE}" if path.is_dir() else "is a file" if path.exists() else "does not exist"
-            remedy = "name a folder that hiresnn train wrote, or for evaluate, audit, analyze and export a network of "
+            remedy = suggestion(path, zoo.names()) if not path.exists() else ""
+            remedy += "name a folder that hiresnn train wrote, or for evaluate, audit, analyze and export a network of "
             remedy += "hiresnn zoo"
             if not path.exists() and str(path) in zoo.names():
                 remedy = f"{path} is a network of the zoo, copied by {command_line('zoo', 'copy', path, path)}"
