@@ -55,7 +55,8 @@ class FitResult(Generic[Network]):
     """What `fit` returns.
 
     Attributes:
-        network: the trained network: the object that was passed, or the spiking network that `fit` made of an ANN.
+        network: the trained network, a SpikingNetwork: the one that was passed, or that `fit` made of an ANN. With
+            method "ann" or a `Method` it is the object that was passed, of its own class.
         rows: one dict per epoch: epoch, loss, train_accuracy (percent, on the noisy images), lr, seconds, and the
             thresholds and leaks of a spiking network.
         test_accuracy: percent of the test images; None without test images.
