@@ -75,9 +75,8 @@ def corrupt(images: Tensor, name: str, severity: int, *, seed: int = 0, binary: 
         >>> (255 * corrupt(grey, "brightness", 3)).round().int().tolist()  # 128 + 0.15 * 255
         [[[[166, 166]]]]
     """
-    grids = isinstance(images, Tensor) and images.dim() == 5
-    if not grids:
-        require_batch(images, pixels="either")
+    require_batch(images, pixels="either")
+    grids = images.dim() == 5
     table, title = (EVENT_CORRUPTIONS, "event grids") if grids else (CORRUPTIONS, "images")
     if name not in table:
         raise UsageError(f"no corruption of {title} is {name!r}; {closest(name, table)}.")
@@ -86,10 +85,10 @@ def corrupt(images: Tensor, name: str, severity: int, *, seed: int = 0, binary: 
         raise UsageError(f"severity is {severity}; give a whole number from 1 to {len(constants)}.")
     floats = not grids and images.is_floating_point()
     values = (images.detach().cpu().double() * 255).round() if floats else images.detach().cpu()
-    if grids and not ((values >= 0) & (values <= 255) & (values.long() == values)).all():
+    if grids and not ((values <= 255) & (values.long() == values)).all():
         raise UsageError("event grids have cells that are no number of events; give whole numbers from 0 to 255.")
     result = values.long().clone()
-    for chunk in torch.split(result, CHUNK):
+    for chunk in torch.split(result, CHUNK) if len(result) else ():
         draws = Draws(chunk.numpy(), f"{name} {severity} {seed}")
         corrupted = apply(chunk.numpy(), constants[severity - 1], draws)
         chunk.copy_(torch.from_numpy(corrupted.clip(0, 1 if grids and binary else 255)))
