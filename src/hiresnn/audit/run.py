@@ -232,7 +232,8 @@ def audit_views(
     }
 
 
-def _packed(arrays: Record) -> bytes:
+def packed(arrays: Record) -> bytes:
+    """Arrays as the bytes of a compressed .npz."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -262,7 +263,7 @@ class ArrayCache:
 
     def __setitem__(self, key: str, record: Record) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = _packed({KEY: np.asarray(key), **record})
+        content = packed({KEY: np.asarray(key), **record})
         write_atomically(self._path(key), content + hashlib.sha256(content).digest())
 
 
@@ -278,10 +279,10 @@ def adversarial_archive(result: AuditResult) -> bytes:
         "adversarial": np.stack(adversarial) if index else np.zeros((0, *images.shape[1:]), "f4"),
         "clean": images[index].cpu().numpy(),
     }
-    return _packed(arrays)
+    return packed(arrays)
 
 
-def read_archive(path: Path) -> Record:
+def read_archive(path: Path, fields: Mapping[str, str] = FIELDS, dimensions: int = 4) -> Record:
     """The arrays of an adversarial.npz; raises RunError if it is missing, damaged or holds other arrays."""
     advice = "name the folder of a complete audit"
     if not path.is_file():
@@ -294,8 +295,9 @@ def read_archive(path: Path) -> Record:
     rows = {values.shape[:1] for values in arrays.values()}
     shapes = {values.shape for name, values in arrays.items() if name in ("adversarial", "clean")}
     numbers = {name: values.dtype.kind for name, values in arrays.items()}
-    if numbers != FIELDS or len(rows) != 1 or () in rows or len(shapes) != 1 or len(next(iter(shapes))) != 4:
-        raise RunError(f"{path} does not hold the arrays {', '.join(FIELDS)} with one row per image; {advice}.")
+    wrong_shape = len(shapes) != 1 or len(next(iter(shapes))) != dimensions
+    if numbers != fields or len(rows) != 1 or () in rows or wrong_shape:
+        raise RunError(f"{path} does not hold the arrays {', '.join(fields)} with one row per image; {advice}.")
     return arrays
 
 

@@ -1,0 +1,432 @@
+"""The audit on event grids: the smallest budget of every sample over all attacks and gradient rules, from one run.
+
+Accuracy at a budget k is the share of samples whose smallest budget is larger, so one run gives the whole curve. The
+card is events.json; events.npz holds the broken samples with their adversarial grids.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hiresnn.attacks import EventAttackSpec, Flips, Model, frozen, loss_gradient, parse_threat, recount, with_gradients
+from hiresnn.attacks.events import require_grids
+from hiresnn.attacks.losses import margin
+from hiresnn.audit import card as parts
+from hiresnn.audit.behaviour import OWN, ROUNDING, InstrumentedModel, seed_of, weights_of
+from hiresnn.audit.build_card import GAP, GAP_IMAGES, HALF, SEVERE, SOME, About, png, significantly_more, subject_of
+from hiresnn.audit.card import share
+from hiresnn.audit.run import ArrayCache, Verification, packed, read_archive
+from hiresnn.checks import correct, fingerprint
+from hiresnn.errors import AttackError, UsageError
+from hiresnn.files import write_atomically
+from hiresnn.progress import Progress
+from hiresnn.version import __version__
+
+CARD, ARCHIVE = "events.json", "events.npz"
+FIELDS = {"index": "i", "budget": "i", "label": "i", "adversarial": "u", "clean": "u"}
+"""Array of the archive -> its kind of number, one row per broken sample; grids [N, T, P, H, W] are counts, 0 to 255."""
+LADDER = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+"""Budgets of the table; the card has the smallest budget of every sample, and so the whole curve."""
+RULES = (ROUNDING, "arctan", "straight-through", "bptr", "conversion", "assg")
+RANDOM, BASE = "random(draws=3)", "topk"
+PICTURES = 6
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Images, how many rules the guided attacks use, their options, and on how many samples the search runs."""
+
+    images: int
+    rules: int
+    targets: int
+    searched: int
+
+
+PRESETS = {"quick": Preset(100, 2, 1, 10), "standard": Preset(500, 4, 3, 50), "thorough": Preset(1000, 7, 9, 200)}
+
+
+@dataclass(frozen=True)
+class EventConfig:
+    """The settings of an audit on events; a value that cannot be used raises UsageError.
+
+    Attributes:
+        threat: text of the threat model, see `parse_threat`. grid: "binary" or "integer", unless `threat` says it.
+        headline: the budget at which the headline reports accuracy. budget: the largest that attacks try.
+        attacks: in addition to those of the preset, such as "guided(targets=9, rule=erfc)".
+    """
+
+    threat: str = "flips"
+    grid: Literal["binary", "integer"] = "binary"
+    preset: str = "quick"
+    headline: int = 10
+    budget: int = 1000
+    attacks: tuple[str, ...] = ()
+    seed: int = 0
+    batch_size: int = 50
+
+    def __post_init__(self) -> None:
+        parse_threat(self.threat, self.grid)
+        if self.preset not in PRESETS or not 0 < self.headline <= self.budget:
+            raise UsageError(
+                f"the audit on events has the presets {', '.join(PRESETS)} and a headline from 1 to the budget "
+                f"{self.budget}, not preset {self.preset!r} and headline {self.headline}."
+            )
+        for text in self.attacks:
+            EventAttackSpec.parse(text)
+
+
+class EventPoint(parts._Part):
+    """Accuracy at one budget."""
+
+    budget: int
+    random: parts.Share = Field(description="Random moves, the worst of their draws.")
+    topk: parts.Share = Field(description="The moves along one gradient, own rule, nothing confirmed.")
+    worst: parts.Share = Field(description="The worst case per sample over all attacks and rules.")
+
+
+class EventRow(parts._Part):
+    """One attack: samples attacked, median of their smallest budgets (null for inf), and how often it was the best."""
+
+    label: str
+    attacked: int
+    broke: int
+    median: float | None
+    best: int = Field(description="Samples of which no earlier attack found a smaller budget, and none later.")
+    forward: int
+    backward: int
+    seconds: float
+
+
+class EventPicture(parts._Part):
+    """A sample before and after: strips of all bins, one below the other before, after and change, as PNG in base64."""
+
+    index: int
+    label: str
+    predicted: str
+    spent: int
+    attack: str
+    bins: int
+    strip: str
+    summed: str = Field(description="The same three, summed over the bins.")
+
+
+class EventCard(parts._Part):
+    """One audit on events, as events.json holds it."""
+
+    kind: Literal["events"] = "events"
+    schema_version: Literal[1] = 1
+    hiresnn: str
+    date: str
+    subject: parts.Subject
+    data: parts.Images = Field(description="Size: bins, polarities, height, width.")
+    threat: str
+    preset: str
+    headline: int
+    budget: int
+    seed: int
+    batch_size: int
+    attacks: list[EventRow]
+    command: str
+    target: str | None
+    environment: dict[str, Any]
+    clean: parts.Share
+    curve: list[EventPoint]
+    smallest: list[int | None] = Field(description="Smallest budget of every sample; null where nothing broke it.")
+    median: float | None = Field(description="Median of the smallest budgets of the samples that are right at first.")
+    zero_gradients: float = Field(description="Share of the samples whose own gradient is exactly zero.")
+    checks: list[parts.Check]
+    verdict: parts.Verdict
+    conclusion: str
+    reasons: list[str]
+    gallery: list[EventPicture]
+
+
+def standing(smallest: Tensor, budget: int) -> parts.Share:
+    """The share of samples that nothing breaks within the budget."""
+    return share(int((smallest > budget).sum()), len(smallest))
+
+
+@with_gradients
+def audit_events(
+    model: Model,
+    grids: Tensor,
+    labels: Tensor,
+    config: EventConfig | None = None,
+    *,
+    about: About | None = None,
+    folder: Path | str | None = None,
+    progress: Progress | None = None,
+) -> EventCard:
+    """Audit a network on event grids [B, T, P, H, W] with their classes [B]; return the card.
+
+    Args:
+        model: event grids -> logits [B, K]. about: what the card says beside the result.
+        folder: where to write events.json and events.npz, and to keep finished work, with which the same audit
+            continues after an interruption. None writes nothing.
+
+    Raises:
+        UsageError: grids, labels or settings that cannot be used, or a network that is right on no sample.
+        AttackError: an attack spent more than it says.
+    """
+    config, progress = config or EventConfig(), progress or Progress(quiet=True)
+    threat, plan = parse_threat(config.threat, config.grid), PRESETS[config.preset]
+    require_grids(grids, labels, threat.grid)
+    network = InstrumentedModel(model, grids)
+    about = about or About(classes=None, data="event grids")
+    identity = (1, str(threat), network.weights, network.digest, config.budget, config.seed, config.batch_size)
+    data = about.identity or (fingerprint([("grids", grids), ("labels", labels)]),)
+    cache = ArrayCache(Path(folder) / f"cache-{seed_of(0, repr((identity, data))):016x}") if folder else None
+    smallest, made, by = torch.full((len(grids),), torch.inf), grids.cpu().clone(), [""] * len(grids)
+    found: dict[str, Tensor] = {}  # label -> smallest budget per sample that it attacked
+    costs: dict[str, list[float]] = {}
+
+    def run(text: str, rule: str = OWN, first: int | None = None) -> Tensor:
+        spec, label = EventAttackSpec.parse(text), text if rule == OWN else f"{text}, {rule}"
+        budgets, costs[label] = [], [0, 0, 0.0]
+        task.advance(1, label)
+        for start in range(0, min(first or len(grids), len(grids)), config.batch_size):
+            rows = slice(start, min(start + config.batch_size, first or len(grids)))
+            key = f"{label} {rows.start}-{min(rows.stop, len(grids))}"
+            record = cache.get(key) if cache else None
+            if record is None:
+                with network.measured(seed_of(config.seed, key)) as cost, network.under(rule):
+                    result = spec(network, grids[rows], labels[rows], threat=threat, budget=config.budget)
+                made_here, spent = result.grids.cpu().numpy().astype(np.uint8), result.budgets.cpu().numpy()
+                passes = {name: np.asarray(getattr(cost, name)) for name in ("forward", "backward", "seconds")}
+                record = {"budget": spent, "adversarial": made_here, **passes}
+                if cache:
+                    cache[key] = record
+            spent = torch.from_numpy(record["budget"])
+            better = spent < smallest[rows]
+            smallest[rows] = torch.where(better, spent, smallest[rows])
+            made[rows][better] = torch.from_numpy(record["adversarial"]).to(made)[better]
+            for sample in ((better & (spent > 0)).nonzero()[:, 0] + start).tolist():
+                by[sample] = label
+            budgets.append(spent)
+            costs[label] = [
+                a + record[name].item()
+                for a, name in zip(costs[label], ("forward", "backward", "seconds"), strict=True)
+            ]
+        found[label] = torch.cat(budgets)
+        return found[label]
+
+    rules = [rule for rule in RULES if network.takes(rule)]
+    with frozen(network), progress.task("audit on events", len(rules) + 2 * plan.rules + 4, "attacks") as task:
+        random = run(RANDOM)
+        if bool((random == 0).all()):
+            raise UsageError(f"the network is right on none of {len(grids)} samples; check grids and classes.")
+        base = run(BASE)
+        swept = {OWN: base, **{rule: run(BASE, rule) for rule in rules}}
+        ranked = torch.stack(list(swept.values())).clamp(max=config.budget + 1)
+        wins = torch.bincount(ranked.argmin(0)[base > 0], minlength=len(swept))
+        best = [list(swept)[row] for row in wins.argsort(descending=True, stable=True)[: plan.rules].tolist()]
+        for rule in best:
+            run(f"guided(targets={plan.targets})", rule)
+            if not isinstance(threat, Flips):
+                run("relaxed", rule)
+        for text in config.attacks:
+            run(text)
+        by_gradient = torch.stack([budgets for label, budgets in found.items() if label != RANDOM]).amin(0)
+        searched = run("search(candidates=32)", first=plan.searched)
+        zero = _zero_gradients(network, grids, labels)
+        checks, gallery = network.checks(0), _gallery(network, grids, labels, made, smallest, by, about)
+    right = smallest > 0
+    total, ladder = len(grids), sorted({*(k for k in LADDER if k <= config.budget), config.headline, config.budget})
+    curve = [
+        EventPoint(budget=k, random=standing(random, k), topk=standing(base, k), worst=standing(smallest, k))
+        for k in ladder
+    ]
+    blind = (by_gradient[: len(searched)], searched), (by_gradient, random)
+    verdict, sentence, reasons = conclude(curve, config, blind, zero, checks, str(threat))
+    median = float(smallest[right].quantile(0.5, interpolation="higher"))
+    card = EventCard(
+        hiresnn=__version__,
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        subject=subject_of(network, about),
+        data=parts.Images(
+            name=about.data, split=about.split, images=total, size=list(grids.shape[1:]),
+            classes=list(about.classes or map(str, range(network.classes))),
+        ),
+        threat=str(threat), preset=config.preset, headline=config.headline, budget=config.budget, seed=config.seed,
+        batch_size=config.batch_size, attacks=_rows(found, costs, by), command=about.command, target=about.target,
+        environment=dict(about.environment), clean=share(int(right.sum()), total), curve=curve,
+        smallest=[None if value == np.inf else int(value) for value in smallest.tolist()],
+        median=None if median == np.inf else median, zero_gradients=zero, checks=checks, verdict=verdict,
+        conclusion=sentence, reasons=reasons, gallery=gallery,
+    )  # fmt: skip
+    if folder is not None:
+        broken = (right & smallest.isfinite()).nonzero()[:, 0]
+        arrays = {"index": broken, "budget": smallest[broken].long(), "label": labels.cpu()[broken]}
+        arrays |= {"adversarial": made[broken].to(torch.uint8), "clean": grids.cpu()[broken].to(torch.uint8)}
+        write_atomically(Path(folder) / ARCHIVE, packed({name: value.numpy() for name, value in arrays.items()}))
+        write_atomically(Path(folder) / CARD, (card.model_dump_json(indent=2) + "\n").encode())
+    return card
+
+
+def conclude(
+    curve: Sequence[EventPoint],
+    config: EventConfig,
+    blind: tuple[tuple[Tensor, Tensor], ...],
+    zero: float,
+    checks: Sequence[parts.Check],
+    threat: str,
+) -> tuple[parts.Verdict, str, list[str]]:
+    """Return the verdict on the gradient alone, the sentence with the number to report, and the reasons.
+
+    `blind` holds for the search and for chance the smallest budgets of gradient attacks and its own on the same samples.
+    """
+    point = next(point for point in curve if point.budget == config.headline)
+    worst, base = point.worst, point.topk
+    severe = [check.detail for check in checks if check.result == "failed" and check.name in SEVERE]
+    failures = []
+    for name, (gradient, other) in zip(("the search without gradients", "chance"), blind, strict=True):
+        more, fewer = int((other < gradient).sum()), int((gradient < other).sum())
+        if significantly_more(more, fewer):
+            failures.append(f"{name} needs less than every gradient attack on {more} samples, more on {fewer}")
+    if zero > HALF:
+        failures.append(f"the own gradient is exactly zero on {100 * zero:.0f} % of the samples")
+    unbroken = curve[-1].worst.count
+    reasons = [*severe, *(f"this audit: {failure}" for failure in failures)]
+    if unbroken > SOME * max(curve[0].worst.count, 1):
+        reasons.append(f"{unbroken} samples stand at the largest budget, {config.budget}: a larger one may break them")
+    if 0 < zero <= HALF:
+        reasons.append(f"the own gradient is exactly zero on {100 * zero:.0f} % of the samples")
+    gap, at = base.count - worst.count, f"with {config.headline} of the budget of {threat}"
+    interval = f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
+    if severe or failures:
+        return "unreliable", f"Report no number {at}: {(severe or failures)[0]}.", reasons
+    if gap >= GAP_IMAGES and 100 * gap >= GAP * worst.of:
+        reasons.append(f"confirmed moves and other rules break {gap} samples that the gradient alone leaves")
+        return "overestimated", f"Report at most {interval}, not {base.percent:.1f} %, {at}.", reasons
+    return "agrees", f"Report at most {interval} {at}; the gradient alone says {base.percent:.1f} %.", reasons
+
+
+def _rows(found: dict[str, Tensor], costs: dict[str, list[float]], by: Sequence[str]) -> list[EventRow]:
+    rows = []
+    for label, budgets in found.items():
+        attacked = budgets[budgets > 0]
+        median = float(attacked.quantile(0.5, interpolation="higher")) if len(attacked) else np.inf
+        forward, backward, seconds = costs[label]
+        rows.append(
+            EventRow(
+                label=label, attacked=len(attacked), broke=int(attacked.isfinite().sum()), best=by.count(label),
+                median=None if median == np.inf else median, forward=int(forward), backward=int(backward),
+                seconds=round(seconds, 2),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _zero_gradients(network: InstrumentedModel, grids: Tensor, labels: Tensor) -> float:
+    zero = [
+        (loss_gradient(network, part, of, margin).gradient.flatten(1) == 0).all(1)
+        for part, of in zip(torch.split(grids, 50), torch.split(labels, 50), strict=True)
+    ]
+    return float(torch.cat(zero).float().mean())
+
+
+ON, OFF = (0.84, 0.37, 0.0), (0.0, 0.45, 0.70)  # vermillion and blue of Okabe and Ito, on white
+
+
+def coloured(counts: Tensor) -> Tensor:
+    """Grids [..., P, H, W] of any sign as colours [..., 3, H, W]: the first polarity is vermillion, the second blue."""
+    share = counts.abs() / counts.abs().amax((-3, -2, -1), keepdim=True).clamp(min=1)
+    ink = torch.tensor([ON, OFF])[: counts.shape[-3]]
+    return 1 - torch.einsum("...phw,pc->...chw", share[..., :2, :, :], 1 - ink).clamp(0, 1)
+
+
+def _gallery(
+    network: InstrumentedModel,
+    grids: Tensor,
+    labels: Tensor,
+    made: Tensor,
+    smallest: Tensor,
+    by: list[str],
+    about: About,
+) -> list[EventPicture]:
+    broken = ((smallest > 0) & smallest.isfinite()).nonzero()[:, 0]
+    order = broken[smallest[broken].argsort(stable=True)]
+    chosen = (
+        order[np.linspace(0, len(order) - 1, min(PICTURES, len(order))).round().astype(int)] if len(order) else order
+    )
+    names, pictures = about.classes or [str(number) for number in range(network.classes)], []
+    for sample in chosen.tolist():
+        before, after = grids[sample].cpu(), made[sample]
+        rows = [before, after, after - before]
+        with torch.no_grad():
+            answer = int(network(after[None].to(grids)).argmax(1))
+        strips = [torch.cat(list(coloured(row)), 2) for row in rows]
+        sums = [coloured(row.sum(0)) for row in (before, after, (after - before).abs())]
+        gap = torch.full((3, 1, strips[0].shape[2]), 0.6)
+        pictures.append(
+            EventPicture(
+                index=sample, label=names[int(labels[sample])], predicted=names[answer], spent=int(smallest[sample]),
+                attack=by[sample], bins=len(before), strip=png(torch.cat([strips[0], gap, strips[1], gap, strips[2]], 1)),
+                summed=png(torch.cat(sums, 2)),
+            )
+        )  # fmt: skip
+    return pictures
+
+
+@torch.no_grad()
+def verify_events(card: EventCard, path: Path, model: Model, data: tuple[Tensor, Tensor] | None = None) -> Verification:
+    """Count every budget of the archive again, ask the network again, and compare both with the card.
+
+    `data` are the audited grids and labels in the order of the audit; without them it is not checked that the archived
+    samples are theirs, nor the clean accuracy.
+    """
+    arrays = read_archive(path, FIELDS, 5)
+    clean, adversarial = (torch.from_numpy(arrays[name]).float() for name in ("clean", "adversarial"))
+    labels, budgets = (torch.from_numpy(arrays[name]).long() for name in ("label", "budget"))
+    index, problems = arrays["index"].tolist(), list[str]()
+    if card.subject.fingerprint != weights_of(model):
+        problems.append("the network's weights are not those that the card names")
+    try:
+        spent = recount(parse_threat(card.threat), clean, adversarial, budgets, card.budget)
+        if not torch.equal(spent, budgets):
+            problems.append("the archived grids spend other budgets than the archive says")
+    except AttackError as error:
+        problems.append(str(error))
+    stated = {sample: value for sample, value in enumerate(card.smallest) if value}
+    if dict(zip(index, budgets.tolist(), strict=True)) != stated:
+        problems.append("the smallest budgets of the card are not those of the archive")
+    smallest = torch.tensor([np.inf if value is None else value for value in card.smallest])
+    for point in card.curve:
+        if point.worst != standing(smallest, point.budget):
+            problems.append(
+                f"the card says {point.worst.count} of {point.worst.of} at budget {point.budget}, its samples differ"
+            )
+    with frozen(model):
+        for images, right, fault in (
+            (clean, True, "misclassified without an attack"),
+            (adversarial, False, "still right"),
+        ):
+            answers = [correct(model(part), of) for part, of in zip(images.split(50), labels.split(50), strict=True)]
+            if wrong := sum(int((answer != right).sum()) for answer in answers):
+                problems.append(f"{wrong} of {len(index)} archived samples are {fault}")
+    unchecked = [
+        "that no attack finds a smaller budget: none is repeated",
+        "random moves, the gradient alone, the cost",
+    ]
+    if data is None:
+        unchecked.append("clean accuracy, and that the archived samples are those of the data set")
+    else:
+        grids, truth = data
+        if (
+            len(grids) != card.data.images
+            or not torch.equal(grids[index], clean)
+            or not torch.equal(truth[index], labels)
+        ):
+            problems.append("the archived samples are not those of the data set at their positions")
+        with frozen(model):
+            answers = [correct(model(part), of) for part, of in zip(grids.split(50), truth.split(50), strict=True)]
+        if int(torch.cat(answers).sum()) != card.clean.count:
+            problems.append(f"the network is right on other samples than the {card.clean.count} of the card")
+    return Verification(len(index), tuple(problems), tuple(unchecked), data is not None)
