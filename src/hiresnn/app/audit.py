@@ -17,16 +17,19 @@ from hiresnn.attacks import Model
 from hiresnn.audit import PRESETS, About, AuditConfig, Card, parse_bound, run_audit
 from hiresnn.audit.behaviour import weights_of
 from hiresnn.audit.card import read_card
+from hiresnn.audit.events import ARCHIVE, EventCard, EventConfig, audit_events, verify_events
+from hiresnn.audit.events import CARD as EVENT_CARD
+from hiresnn.audit.events import PRESETS as EVENT_PRESETS
 from hiresnn.audit.run import ADVERSARIAL, CARD, Verification, read_archive
 from hiresnn.audit.run import verify as verify_arrays
 from hiresnn.calls import Bound
 from hiresnn.checks import as_floats
 from hiresnn.errors import DataError, RunError, UsageError, command_line
-from hiresnn.files import write_atomically
+from hiresnn.files import read_json, write_atomically
 from hiresnn.process import cache_folder
 from hiresnn.progress import Progress
 
-PAGE = "report.html"
+PAGE, EVENT_PAGE = "report.html", "events.html"
 DOWNLOADS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "mnist": "MNIST"}
 DOWNLOADS |= {"fashion-mnist": "FashionMNIST", "svhn": "test_32x32.mat"}
 """Data set -> where torchvision keeps it."""
@@ -44,19 +47,43 @@ def audit(
     replace: bool = False,
     command: str = "",
     page: Callable[[Card], str] | None = None,
+    events: EventConfig | None = None,
+    event_page: Callable[[EventCard], str] | None = None,
     progress: Progress,
-) -> tuple[Card, Path]:
+) -> tuple[Card | EventCard, Path]:
     """Audit the network that `target` names; return the card and its folder, from whose work an audit continues.
 
     The recipe decides on the paper's PGD, on compiling, and without `eps` on the bound of the headline (else 8/255).
     `twins` are targets whose networks make images for this one; `source` and `images` replace the data set of the run
     and the preset's number of test images. `out` is by default RUN/audit or a folder in audits/; a larger audit in it
     is kept unless `replace`. `command` is the command line that the card names, and `page` makes its report.html.
+
+    With `events`, a data set of event grids is audited under a threat model of events: the card is events.json, and
+    `event_page` makes its events.html.
     """
     subject = resolve_model(target)
     recipe, dataset = subject.recipe, data_of(target, subject, source)
     if source is not None and source not in data.sources.NAMES:
         progress.line(f"Data: {dataset.summary}.")
+    if events is not None and dataset.events:
+        folder, device = out or audit_folder(target, subject), device_of(recipe)
+        if isinstance(subject.model, nn.Module):
+            check_fits(subject.model, dataset, target)
+            subject.model.to(device)
+        chosen = data.in_turn(dataset.test, min(images or EVENT_PRESETS[events.preset].images, len(dataset.test)))
+        about = About(
+            name=subject.name, kind=subject.kind, architecture=subject.architecture, library=subject.library,
+            method=recipe.method if recipe else None, data=dataset.name, split="test", classes=dataset.class_names,
+            target=target, command=command, environment=environment(), identity=(subject.source, dataset.digest),
+        )  # fmt: skip
+        test = as_floats(chosen.images.to(device)), chosen.labels.to(device)
+        events = dataclasses.replace(events, grid=dataset.events)
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder, "audit folder"):
+            result = audit_events(subject.model, *test, events, about=about, folder=folder, progress=progress)
+            if event_page is not None:
+                write_atomically(folder / EVENT_PAGE, event_page(result).encode())
+        return result, folder
     headline = eps or (recipe.attack.eps if recipe else 8 / 255)
     paper = paper_of(recipe, parse_bound(headline))
     config = dataclasses.replace(
@@ -138,16 +165,19 @@ def verify(path: Path, name: str | None = None) -> Verification:
     is code, which no card may run. Nothing is downloaded: without the data set, `unchecked` of the result says what
     that leaves open. Raises HiresnnError for a card, archive or network that cannot be read.
     """
-    path = path / CARD if path.is_dir() else path
-    card = read_card(path)
-    target = name or run_around(path) or card.setting.target
+    if path.is_dir():
+        path = path / (CARD if (path / CARD).exists() or not (path / EVENT_CARD).exists() else EVENT_CARD)
+    events = path.name == EVENT_CARD
+    card = read_json(path, EventCard) if events else read_card(path)
+    target = name or run_around(path) or (card.target if isinstance(card, EventCard) else card.setting.target)
     if target is None or (name is None and card.subject.kind == "function"):
         remedy = command_line("audit", "TARGET", "--verify", path)
         raise UsageError(f"{path} may not choose the code that runs; name its network: {remedy}")
     subject = resolve_model(target, may_run_code=name is not None)
-    model, arrays = subject.model, read_archive(path.parent / ADVERSARIAL)
+    model = subject.model
     if isinstance(model, nn.Module):
         model.cpu()
+    arrays = {} if events else read_archive(path.parent / ADVERSARIAL)
     problems, unchecked, images, name = list[str](), list[str](), None, card.data.name
     recipe = subject.recipe
     try:
@@ -161,7 +191,10 @@ def verify(path: Path, name: str | None = None) -> Verification:
     except (DataError, UsageError) as error:
         contradicted = name in DOWNLOADS and recipe is not None and recipe.data.source != name
         (problems if contradicted else unchecked).append(f"the data set {name} of the card: {error}")
-    verified = verify_arrays(card, arrays, model, images)
+    if isinstance(card, EventCard):
+        verified = verify_events(card, path.parent / ARCHIVE, model, images)
+    else:
+        verified = verify_arrays(card, arrays, model, images)
     return verified._replace(problems=(*problems, *verified.problems), unchecked=(*unchecked, *verified.unchecked))
 
 

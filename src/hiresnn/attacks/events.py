@@ -92,6 +92,10 @@ class Threat(ABC):
         """Return the threats to be tried in turn, with the budget of each; None where an attack looks for it itself."""
         return [(None, self)]
 
+    @abstractmethod
+    def words(self, budget: int) -> str:
+        """Return a budget in words, such as "10 events added or deleted"."""
+
     def __str__(self) -> str:
         options = ", ".join(f"{name}={format_value(value)}" for name, value in vars(self).items())
         return f"{type(self).__name__.lower()}({options})"
@@ -113,6 +117,10 @@ class Flips(Threat):
     grid: Literal["binary", "integer"] = "binary"
     cell: Literal["event", "packet"] = "event"
     ceiling: int = 0
+
+    def words(self, budget: int) -> str:
+        did = {"both": "added or deleted", "add": "added", "delete": "deleted"}[self.direction]
+        return f"{budget} cells changed" if self.cell == "packet" else f"{budget} events {did}"
 
     def _ceiling(self, grids: Tensor) -> Tensor:
         if self.grid == "binary" or self.ceiling:
@@ -162,6 +170,13 @@ class Retiming(Threat):
     budget: Literal["moved", "sum", "largest"] = "moved"
     grid: Literal["binary", "integer"] = "binary"
     within: int = 0
+
+    def words(self, budget: int) -> str:
+        limit = f", each by at most {self.within} bins" if self.within else ""
+        moved = {"moved": f"{budget} events", "sum": f"events by {budget} bins in all", "largest": "events"}[
+            self.budget
+        ]
+        return f"{moved} moved in time{limit or f', each by at most {budget} bins' * (self.budget == 'largest')}"
 
     def count(self, grids: Grids, adversarial: Grids) -> Budgets:
         before, after = (_lines(part).cpu().numpy().astype(np.int64) for part in (grids, adversarial))

@@ -185,35 +185,35 @@ def audit_events(
     cache = ArrayCache(Path(folder) / f"cache-{seed_of(0, repr((identity, data))):016x}") if folder else None
     smallest, made, by = torch.full((len(grids),), torch.inf), grids.cpu().clone(), [""] * len(grids)
     found: dict[str, Tensor] = {}  # label -> smallest budget per sample that it attacked
-    costs: dict[str, list[float]] = {}
+    costs: dict[str, tuple[float, ...]] = {}  # label -> (forward, backward, seconds)
 
     def run(text: str, rule: str = OWN, first: int | None = None) -> Tensor:
+        """Run an attack under a rule on all samples, or on the first ones; return the budgets that it found."""
         spec, label = EventAttackSpec.parse(text), text if rule == OWN else f"{text}, {rule}"
-        budgets, costs[label] = [], [0, 0, 0.0]
+        budgets, count = [], min(first or len(grids), len(grids))
+        costs[label] = (0, 0, 0.0)
         task.advance(1, label)
-        for start in range(0, min(first or len(grids), len(grids)), config.batch_size):
-            rows = slice(start, min(start + config.batch_size, first or len(grids)))
-            key = f"{label} {rows.start}-{min(rows.stop, len(grids))}"
+        for start in range(0, count, config.batch_size):
+            rows = torch.arange(start, min(start + config.batch_size, count))
+            key = f"{label} {start}-{start + len(rows)}"
             record = cache.get(key) if cache else None
             if record is None:
                 with network.measured(seed_of(config.seed, key)) as cost, network.under(rule):
-                    result = spec(network, grids[rows], labels[rows], threat=threat, budget=config.budget)
-                made_here, spent = result.grids.cpu().numpy().astype(np.uint8), result.budgets.cpu().numpy()
+                    at = rows.to(grids.device)
+                    result = spec(network, grids[at], labels[at], threat=threat, budget=config.budget)
                 passes = {name: np.asarray(getattr(cost, name)) for name in ("forward", "backward", "seconds")}
-                record = {"budget": spent, "adversarial": made_here, **passes}
+                cells = result.grids.cpu().numpy().astype(np.uint8)
+                record = {"budget": result.budgets.cpu().numpy(), "adversarial": cells, **passes}
                 if cache:
                     cache[key] = record
-            spent = torch.from_numpy(record["budget"])
+            spent, adversarial = torch.from_numpy(record["budget"]), torch.from_numpy(record["adversarial"])
             better = spent < smallest[rows]
-            smallest[rows] = torch.where(better, spent, smallest[rows])
-            made[rows][better] = torch.from_numpy(record["adversarial"]).to(made)[better]
-            for sample in ((better & (spent > 0)).nonzero()[:, 0] + start).tolist():
+            smallest[rows[better]], made[rows[better]] = spent[better], adversarial[better].to(made)
+            for sample in rows[better & (spent > 0)].tolist():
                 by[sample] = label
             budgets.append(spent)
-            costs[label] = [
-                a + record[name].item()
-                for a, name in zip(costs[label], ("forward", "backward", "seconds"), strict=True)
-            ]
+            spent_on = tuple(record[name].item() for name in ("forward", "backward", "seconds"))
+            costs[label] = tuple(map(sum, zip(costs[label], spent_on, strict=True)))
         found[label] = torch.cat(budgets)
         return found[label]
 
@@ -280,7 +280,7 @@ def conclude(
 ) -> tuple[parts.Verdict, str, list[str]]:
     """Return the verdict on the gradient alone, the sentence with the number to report, and the reasons.
 
-    `blind` holds for the search and for chance the smallest budgets of gradient attacks and its own on the same samples.
+    `blind` holds the smallest budgets of gradient attacks beside those of the search, and beside those of chance.
     """
     point = next(point for point in curve if point.budget == config.headline)
     worst, base = point.worst, point.topk
@@ -298,7 +298,7 @@ def conclude(
         reasons.append(f"{unbroken} samples stand at the largest budget, {config.budget}: a larger one may break them")
     if 0 < zero <= HALF:
         reasons.append(f"the own gradient is exactly zero on {100 * zero:.0f} % of the samples")
-    gap, at = base.count - worst.count, f"with {config.headline} of the budget of {threat}"
+    gap, at = base.count - worst.count, "with " + parse_threat(threat).words(config.headline)
     interval = f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
     if severe or failures:
         return "unreliable", f"Report no number {at}: {(severe or failures)[0]}.", reasons
@@ -308,7 +308,7 @@ def conclude(
     return "agrees", f"Report at most {interval} {at}; the gradient alone says {base.percent:.1f} %.", reasons
 
 
-def _rows(found: dict[str, Tensor], costs: dict[str, list[float]], by: Sequence[str]) -> list[EventRow]:
+def _rows(found: dict[str, Tensor], costs: dict[str, tuple[float, ...]], by: Sequence[str]) -> list[EventRow]:
     rows = []
     for label, budgets in found.items():
         attacked = budgets[budgets > 0]
@@ -368,8 +368,8 @@ def _gallery(
         pictures.append(
             EventPicture(
                 index=sample, label=names[int(labels[sample])], predicted=names[answer], spent=int(smallest[sample]),
-                attack=by[sample], bins=len(before), strip=png(torch.cat([strips[0], gap, strips[1], gap, strips[2]], 1)),
-                summed=png(torch.cat(sums, 2)),
+                attack=by[sample], bins=len(before),
+                strip=png(torch.cat([strips[0], gap, strips[1], gap, strips[2]], 1)), summed=png(torch.cat(sums, 2)),
             )
         )  # fmt: skip
     return pictures
@@ -400,17 +400,11 @@ def verify_events(card: EventCard, path: Path, model: Model, data: tuple[Tensor,
     smallest = torch.tensor([np.inf if value is None else value for value in card.smallest])
     for point in card.curve:
         if point.worst != standing(smallest, point.budget):
-            problems.append(
-                f"the card says {point.worst.count} of {point.worst.of} at budget {point.budget}, its samples differ"
-            )
-    with frozen(model):
-        for images, right, fault in (
-            (clean, True, "misclassified without an attack"),
-            (adversarial, False, "still right"),
-        ):
-            answers = [correct(model(part), of) for part, of in zip(images.split(50), labels.split(50), strict=True)]
-            if wrong := sum(int((answer != right).sum()) for answer in answers):
-                problems.append(f"{wrong} of {len(index)} archived samples are {fault}")
+            problems.append(f"the share of the card at budget {point.budget} is not that of its samples")
+    if count := len(index) - _right(model, clean, labels):
+        problems.append(f"{count} of {len(index)} archived samples are misclassified without an attack")
+    if count := _right(model, adversarial, labels):
+        problems.append(f"{count} of {len(index)} adversarial samples are classified correctly")
     unchecked = [
         "that no attack finds a smaller budget: none is repeated",
         "random moves, the gradient alone, the cost",
@@ -419,14 +413,16 @@ def verify_events(card: EventCard, path: Path, model: Model, data: tuple[Tensor,
         unchecked.append("clean accuracy, and that the archived samples are those of the data set")
     else:
         grids, truth = data
-        if (
-            len(grids) != card.data.images
-            or not torch.equal(grids[index], clean)
-            or not torch.equal(truth[index], labels)
-        ):
+        same = len(grids) == card.data.images and torch.equal(grids[index], clean)
+        if not same or not torch.equal(truth[index], labels):
             problems.append("the archived samples are not those of the data set at their positions")
-        with frozen(model):
-            answers = [correct(model(part), of) for part, of in zip(grids.split(50), truth.split(50), strict=True)]
-        if int(torch.cat(answers).sum()) != card.clean.count:
-            problems.append(f"the network is right on other samples than the {card.clean.count} of the card")
+        if (right := _right(model, grids, truth)) != card.clean.count:
+            problems.append(f"the network is right on {right} samples, the card says {card.clean.count}")
     return Verification(len(index), tuple(problems), tuple(unchecked), data is not None)
+
+
+def _right(model: Model, grids: Tensor, labels: Tensor) -> int:
+    """How many samples the network answers correctly."""
+    with frozen(model):
+        parts_of = zip(torch.split(grids, 50), torch.split(labels, 50), strict=True)
+        return sum(int(correct(model(part), of).sum()) for part, of in parts_of)

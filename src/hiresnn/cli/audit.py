@@ -37,6 +37,8 @@ def audit(
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR")] = None,
     replace: Annotated[bool, typer.Option("--replace")] = False,
     verify: Annotated[Path | None, typer.Option(metavar="CARD")] = None,
+    threat: Annotated[str, typer.Option(metavar="MODEL")] = "flips",
+    budget: Annotated[int, typer.Option(metavar="K", min=1)] = 10,
 ) -> None:
     """Run the full attack suite and report worst-case robust accuracy.
 
@@ -68,24 +70,51 @@ def audit(
         replace: Let a smaller audit replace the results of a larger one.
         verify: Run no attack. Check the adversarial images beside this card.json against the network and the card.
             TARGET may be left out if it is a run folder or a .safetensors file.
+        threat: For event grids: 'flips(direction=add)', 'retiming(within=2)' and others (docs/events.md), audited over
+            all budgets into events.json and events.html; or frames, for the bounds of images on every cell.
+        budget: For event grids: the budget at which the headline reports accuracy.
     """
     if verify is not None:
         _verify(context, verify, target)
         return
     if target is None:
         raise UsageError("Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION.")
-    from hiresnn.app.audit import PAGE
+    from hiresnn.app.audit import EVENT_PAGE, PAGE
     from hiresnn.app.audit import audit as run_audit
+    from hiresnn.attacks import EVENT_ATTACKS
     from hiresnn.audit import AuditConfig
+    from hiresnn.audit.events import CARD as EVENT_CARD
+    from hiresnn.audit.events import EventCard, EventConfig
     from hiresnn.audit.run import CARD, DEPLOYED
+    from hiresnn.calls import read_call
+    from hiresnn.report.events import event_page
     from hiresnn.report.pages import audit_page
 
     curve = tuple(bounds.split(",")) if bounds else None
     unique = tuple(dict.fromkeys(views or ()))
-    config = AuditConfig(preset, eps or "8/255", curve, tuple(attacks or ()), seed, batch, views=unique)
+    of_events = [text for text in attacks or () if read_call(text, "attack").name in EVENT_ATTACKS]
+    added = tuple(text for text in attacks or () if text not in of_events)
+    config = AuditConfig(preset, eps or "8/255", curve, added, seed, batch, views=unique)
+    events = None
+    if threat != "frames":
+        events = EventConfig(threat, preset=preset, headline=budget, attacks=tuple(of_events), seed=seed)
     options: dict[str, Any] = {"eps": eps, "source": source, "images": images, "out": out, "replace": replace}
     options |= {"twins": twins or (), "command": shlex.join(["hiresnn", *(context.obj or [])]), "page": audit_page}
+    options |= {"events": events, "event_page": event_page}
     card, folder = run_audit(target, config, progress=Progress(), **options)
+    if isinstance(card, EventCard):
+        rows = numbers_table(f"{card.subject.name}: % right of {card.data.images:,} samples", "budget", "random")
+        for name in ("gradient alone", "worst case", "95 %"):
+            rows.add_column(name, justify="right")
+        for at in card.curve:
+            shares = (f"{share.percent:.1f}" for share in (at.random, at.topk, at.worst))
+            style = "bold" if at.budget == card.headline else None
+            rows.add_row(str(at.budget), *shares, f"{at.worst.low:.1f} - {at.worst.high:.1f}", style=style)
+        display(rows)
+        display(card.conclusion, soft_wrap=True, style="bold")
+        reasons = "".join(f"- {reason}\n" for reason in card.reasons)
+        print(f"{reasons}Written: {folder / EVENT_CARD} and {folder / EVENT_PAGE}")
+        return
     conclusion = card.conclusion
     display(table(card))
     display(conclusion.headline, soft_wrap=True, style="bold")
