@@ -184,4 +184,4 @@ def test_what_one_rank_cannot_load_no_rank_goes_on_without(tiny, rank):
     ranks = Other(rank, 2)
     ranks.error = DataError("cifar10 could not be downloaded")
     with pytest.raises(DataError, match="cifar10 could not be downloaded"):
-        load_data(tiny.data.source, ranks)
+        load_data(tiny, ranks)

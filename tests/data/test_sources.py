@@ -55,7 +55,9 @@ def test_a_path_is_loaded_as_an_archive_or_a_folder(tmp_path):
 
 
 def test_an_unknown_name_is_a_usage_error():
-    with pytest.raises(UsageError, match=r"no data set, .* file 'cifar11'; give digits, cifar10, .*folder.*\.npz"):
+    with pytest.raises(
+        UsageError, match=r"no data set, .* file 'cifar11'; give digits, saccade-digits, cifar10, .*folder.*\.npz"
+    ):
         load("cifar11")
     with pytest.raises(UsageError, match=r"no data set, folder or \.npz file '~nobody_at_all/x'; give"):
         load("~nobody_at_all/x")

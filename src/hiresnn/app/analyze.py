@@ -26,7 +26,7 @@ from hiresnn.app.build import calibrate_by, calibration_images, device_of, fitti
 from hiresnn.app.evaluate import attack_of, check_fits, label_of
 from hiresnn.app.folder import ANN, RunFolder, locked
 from hiresnn.app.recipe import changed
-from hiresnn.app.targets import audit_folder, data_of, load_run, resolve_model, run_named
+from hiresnn.app.targets import audit_folder, data_of, load_for, load_run, resolve_model, run_named
 from hiresnn.attacks import AttackSpec, frozen, seeded, verified
 from hiresnn.checks import as_floats
 from hiresnn.data import Batches
@@ -213,7 +213,7 @@ def conversion(
     """
     with RunFolder.open(run, write=True) as folder:
         recipe = folder.recipe
-        device, dataset = device_of(recipe), data.load(source or recipe.data.source, size=recipe.data.size)
+        device, dataset = device_of(recipe), load_for(recipe, source)
         train, held_out = splits(recipe, dataset)
         steps, scale = recipe.snn.timesteps, recipe.conversion.threshold_scale
         measured_steps = timesteps or sorted({max(1, round(factor * steps)) for factor in FACTORS})

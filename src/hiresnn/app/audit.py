@@ -12,7 +12,7 @@ from hiresnn.app.build import COMPILE, device_of, fitting_batch
 from hiresnn.app.evaluate import check_fits
 from hiresnn.app.folder import MODEL, RECIPE, environment, locked
 from hiresnn.app.recipe import Recipe
-from hiresnn.app.targets import audit_folder, data_of, resolve_model
+from hiresnn.app.targets import audit_folder, data_of, load_for, resolve_model
 from hiresnn.attacks import Model
 from hiresnn.audit import PRESETS, About, AuditConfig, Card, parse_bound, run_audit
 from hiresnn.audit.behaviour import weights_of
@@ -202,11 +202,11 @@ def _dataset_of(name: str, recipe: Recipe | None) -> data.DataSet:
     """The data set of a card if it is on this machine: one of the package by its name, else that of the recipe."""
     if name in DOWNLOADS and not (cache_folder("data") / DOWNLOADS[name]).exists():
         raise DataError(f"it is not on this machine; load it once with hiresnn.data.load({name!r}).")
-    if name == "digits" or name in DOWNLOADS:
-        return data.load(name, size=recipe.data.size if recipe else None)
+    if name in ("digits", "saccade-digits", *DOWNLOADS):
+        return load_for(recipe, name) if recipe else data.load(name)
     if recipe is None:
         raise DataError("no recipe says where it is.")
-    dataset = data.load(recipe.data.source, size=recipe.data.size)
+    dataset = load_for(recipe)
     if dataset.name != name:
         raise DataError(f"the recipe names another one, {dataset.name}.")
     return dataset

@@ -12,7 +12,7 @@ from hiresnn.analysis.accuracy import accuracy
 from hiresnn.app.build import compile_neurons, device_of, fitting_batch, splits
 from hiresnn.app.folder import ANN, MODEL, RESULT, ResultRecord, RunFolder
 from hiresnn.app.recipe import SEEDS, Recipe
-from hiresnn.app.targets import load_run
+from hiresnn.app.targets import load_for, load_run
 from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
 from hiresnn.calls import format_eps
 from hiresnn.checks import as_floats
@@ -56,7 +56,7 @@ def evaluate(
         recipe, attack_seed = folder.recipe, folder.recipe.seed if seed is None else seed
         specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
         network, device = load_run(folder), device_of(recipe)
-        dataset = data.load(source or recipe.data.source, size=recipe.data.size)
+        dataset = load_for(recipe, source)
         batch_size = fitting_batch(network, dataset, batch_size)
         images = dataset.test if split == "test" else splits(recipe, dataset)[1]
         if images is None:

@@ -381,10 +381,16 @@ def run_named(text: str) -> Path | None:
 def data_of(target: str, subject: ModelSource, source: str | None) -> DataSet:
     """Load the images of `source`, or else those of the network's recipe."""
     recipe = subject.recipe
-    source = source or (recipe.data.source if recipe else None)
+    if recipe is not None:
+        return load_for(recipe, source)
     if source is None:
         raise UsageError(f"{target} has no data set of its own; name one with --data, for example digits.")
-    return data.load(source, size=recipe.data.size if recipe else None)
+    return data.load(source, bins=getattr(subject.model, "timesteps", None))
+
+
+def load_for(recipe: Recipe, source: str | None = None) -> DataSet:
+    """Load the data set of a recipe, or `source` as the recipe's; events get as many bins as there are timesteps."""
+    return data.load(source or recipe.data.source, size=recipe.data.size, bins=recipe.snn.timesteps)
 
 
 def load_attack(text: str) -> None:

@@ -33,7 +33,7 @@ from hiresnn.app.build import (
 from hiresnn.app.folder import ANN, CONVERSION, METRICS, MODEL, RESULT, RESUME, SOURCE, RunFolder, default_folder
 from hiresnn.app.networks import load, save
 from hiresnn.app.recipe import COUNTS, LONGEST_NAME, SEMANTICS, Recipe, changed, digest, flatten
-from hiresnn.app.targets import OwnCode, UserCode, announce, own_code, weights_digest
+from hiresnn.app.targets import OwnCode, UserCode, announce, load_for, own_code, weights_digest
 from hiresnn.attacks import seeded
 from hiresnn.checks import as_floats
 from hiresnn.data import Batches, DataSet, Split
@@ -51,7 +51,8 @@ BATCH = 200
 OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory")  # on a GPU, on Linux, on Windows
 TENSORBOARD = "tensorboard"
 TRAINING_IMAGES = {
-    "digits": 1_442, "cifar10": 50_000, "cifar100": 50_000, "mnist": 60_000, "fashion-mnist": 60_000, "svhn": 73_257,
+    "digits": 1_442, "saccade-digits": 1_442,
+    "cifar10": 50_000, "cifar100": 50_000, "mnist": 60_000, "fashion-mnist": 60_000, "svhn": 73_257,
 }  # fmt: skip
 Log = Callable[[Mapping[str, Any]], object]
 Value = TypeVar("Value")
@@ -96,7 +97,7 @@ def train(
         # What can be wrong with recipe and data comes out before a folder is created, on all ranks.
         all_raise(ranks, lambda: _check_request(recipe, ranks))
         ranks.agree({key: value for key, value in flatten(recipe).items() if key != "device"})
-        dataset = load_data(recipe.data.source, ranks, recipe.data.size)
+        dataset = load_data(recipe, ranks)
         if recipe.data.source not in data.sources.NAMES:
             progress.line(f"Data: {dataset.summary}.")
         context = all_raise(ranks, lambda: _context(recipe, dataset, out, resume, clamp, progress, ranks))
@@ -146,10 +147,10 @@ def all_raise(ranks: Ranks, action: Callable[[], Value]) -> Value:
     return value  # type: ignore[return-value]
 
 
-def load_data(source: str, ranks: Ranks, size: int | None = None) -> DataSet:
+def load_data(recipe: Recipe, ranks: Ranks) -> DataSet:
     """Load the data set; the first rank loads, and so downloads, before the others."""
-    dataset = all_raise(ranks, lambda: data.load(source, size=size) if ranks.lead else None)
-    return all_raise(ranks, lambda: dataset or data.load(source, size=size))
+    dataset = all_raise(ranks, lambda: load_for(recipe) if ranks.lead else None)
+    return all_raise(ranks, lambda: dataset or load_for(recipe))
 
 
 def clamp_counts(recipe: Recipe, dataset: DataSet, keys: Collection[str], progress: Progress) -> Recipe:

@@ -1,4 +1,4 @@
-"""Data sets by name or path: the embedded digits, downloads, a folder of images, or a NumPy archive (.npz).
+"""Data sets by name or path: the embedded digits, downloads, a folder of images or events, or a NumPy archive (.npz).
 
 The digits are the test set of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998), which
 scikit-learn ships as well; digits-license.txt has the source, the licence and the changes.
@@ -6,6 +6,7 @@ scikit-learn ships as well; digits-license.txt has the source, the licence and t
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import zipfile
@@ -23,8 +24,10 @@ from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 from torch import Tensor
 
-from hiresnn.data.dataset import DataSet, Split, rank_in_class
+from hiresnn.data.dataset import DataSet, Events, Split, rank_in_class
+from hiresnn.data.events import load_recordings, rebinned, simulated
 from hiresnn.errors import DataError, UsageError, quoted
+from hiresnn.files import write_atomically
 from hiresnn.process import cache_folder
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -32,32 +35,52 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 DOWNLOADED = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 DOWNLOADED["svhn"] = "SVHN"  # name of a data set -> class of torchvision.datasets
-NAMES = ("digits", *DOWNLOADED)
+SACCADE_DIGITS = "saccade-digits"
+NAMES = ("digits", SACCADE_DIGITS, *DOWNLOADED)
 """Data sets that are always the same; all others are the user's."""
 
 
-def load(source: str, *, size: int | None = None, cache: Path | None = None) -> DataSet:
+def load(source: str, *, size: int | None = None, cache: Path | None = None, bins: int | None = None) -> DataSet:
     """Load the data set that `source` names.
 
     Args:
-        source: digits (8x8, grey, part of the package); cifar10, cifar100, mnist, fashion-mnist or svhn (downloaded
-            once by torchvision); a folder with train/<class>/ and test/<class>/; or the path of an .npz archive. Write
-            ./digits for a folder that has the name of a data set.
+        source: digits (8x8, grey, part of the package); saccade-digits (the same as simulated events); cifar10,
+            cifar100, mnist, fashion-mnist or svhn (downloaded once by torchvision); a folder with train/<class>/ and
+            test/<class>/, of images or of recordings of events (see `load_recordings`); a folder with x_train.npy,
+            y_train.npy, x_test.npy and y_test.npy; or the path of an .npz archive. Write ./digits for a folder that has
+            the name of a data set.
         size: scale every image until its shorter side has that many pixels, and crop the middle to a square; None keeps
             the images as they are. Only with it may the images differ in size.
         cache: folder of downloads; None takes the folder data in hiresnn's cache ($HIRESNN_CACHE or ~/.cache/hiresnn).
+        bins: of event grids, whose adjacent bins are merged to so many, see `rebin`; recordings of events are divided
+            into as many bins of equal time, binary. None keeps the bins of grids. Images ignore it.
 
     Raises:
-        UsageError: `source` is none of these.
+        UsageError: `source` is none of these, `bins` does not divide the bins of the grids, or events have a `size`.
         DataError: the data are missing, unreadable or damaged.
     """
     if size is not None and size < 1:
         raise UsageError(f"size is {size}; give a whole number of pixels, at least 1.")
+    dataset = rebinned(_load(source, size, cache, bins), bins)
+    if size is not None and dataset.events is not None:
+        raise UsageError(f"{dataset.name} has event grids, which are not scaled; leave out size (data.size).")
+    return dataset
+
+
+def _load(source: str, size: int | None, cache: Path | None, bins: int | None) -> DataSet:
+    if source == SACCADE_DIGITS:
+        return simulated(load_digits())
     if source == "digits" or source in DOWNLOADED:
         dataset = load_digits() if source == "digits" else _download(source, cache or cache_folder("data"))
         return replace(dataset, train=_resized(dataset.train, size), test=_resized(dataset.test, size))
     path = Path(os.path.expanduser(source))  # noqa: PTH111  pathlib raises an error for an unknown user
     try:
+        if all((path / f"{field}.npy").is_file() for field in FIELDS):
+            return load_archive(path, size)
+        if next(path.glob("train/*/*.np[yz]"), None) is not None:
+            if bins is None:
+                raise UsageError(f"{path} has recordings of events; say into how many bins, such as bins=12.")
+            return load_recordings(path, bins=bins)
         if path.is_dir():
             return load_folder(path, size)
         if path.is_file() or path.suffix == ".npz":
@@ -65,7 +88,8 @@ def load(source: str, *, size: int | None = None, cache: Path | None = None) -> 
     except OSError as error:
         raise DataError(f"{quoted(source, 200)} cannot be read ({error.strerror}); give another path.") from error
     raise UsageError(
-        f"there is no data set, folder or .npz file {quoted(source, 200)}; give digits, {', '.join(DOWNLOADED)}, or "
+        f"there is no data set, folder or .npz file {quoted(source, 200)}; give digits, "
+        f"{SACCADE_DIGITS}, {', '.join(DOWNLOADED)}, or "
         "the path of a folder with train/<class>/ and test/<class>/, or of an .npz file."
     )
 
@@ -124,9 +148,13 @@ MEDMNIST = ("train_images", "train_labels", "test_images", "test_labels")
 def load_archive(path: Path, size: int | None = None) -> DataSet:
     """Load the data set in the archive `path`; its name is that of the file. With `size`, images become square.
 
+    A folder of .npy files with the names of the fields is read alike.
+
     Images: integers in 0..255, or floats in [0, 1], which are rounded to 1/255; of shape [N, H, W], [N, H, W, C] or
     [N, C, H, W]. The last axis holds the channels if it is 1 or 3, else the second if that is, else the one of the two
     that is smaller than both sides.
+    Event grids: whole numbers 0 to 255 of any type, shape [N, T, P, H, W]. The field `events` says whether they are
+    "binary" or "integer"; without it they are integer if any cell of the file exceeds 1.
     Labels: integers, shape [N] or [N, 1], classes counted from 0.
     class_names: strings, one per class; without it the training labels must be 0 to the largest without gaps.
     MedMNIST's field names (train_images, train_labels, ...) are understood; its val_images are not used.
@@ -136,10 +164,11 @@ def load_archive(path: Path, size: int | None = None) -> DataSet:
     Raises:
         DataError: names the file and the field, and says how to fix it.
     """
-    arrays = _read_archive(path)
+    arrays = _read_npy(path) if path.is_dir() else _read_archive(path)
     train_x, train_y, test_x, test_y = list(arrays)[:4]
+    events = _events(f"{path}: events", arrays, train_x, test_x)
     train, test = (
-        _resized(Split(_images(f"{path}: {x}", arrays[x]), _labels(f"{path}: {y}", arrays[y])), size)
+        _resized(Split(_images(f"{path}: {x}", arrays[x]), _labels(f"{path}: {y}", arrays[y]), events), size)
         for x, y in ((train_x, train_y), (test_x, test_y))
     )
     if (names := arrays.get("class_names")) is None:
@@ -168,7 +197,7 @@ def _read_archive(path: Path) -> dict[str, Array]:
                     f"{path}: {' and '.join(missing)} missing; the file holds {', '.join(archive.files) or 'nothing'}; "
                     f"save {', '.join(FIELDS)}."
                 )
-            for field in (*fields, "class_names"):
+            for field in (*fields, "class_names", "events"):
                 if field in archive.files:
                     arrays[field] = np.asarray(archive[field])
     except DataError:
@@ -181,14 +210,57 @@ def _read_archive(path: Path) -> dict[str, Array]:
     return arrays
 
 
-def _images(field: str, x: Array) -> UInt8[Tensor, "image channel height width"]:
+def _read_npy(folder: Path) -> dict[str, Array]:
+    """Return the arrays of a folder as `_read_archive` does."""
+    arrays: dict[str, Array] = {}
+    for field in (*FIELDS, "class_names", "events"):
+        if (path := folder / f"{field}.npy").is_file():
+            try:
+                arrays[field] = np.load(path, allow_pickle=False, mmap_mode="r" if field.startswith("x") else None)
+            except (ValueError, OSError, EOFError) as error:
+                raise DataError(
+                    f"{path} is damaged, or an array of Python objects ({error}); write it again."
+                ) from error
+    return arrays
+
+
+def _events(field: str, arrays: dict[str, Array], *grids: str) -> Events | None:
+    """Return what the cells of event grids say, by the field `events` or by their largest count; None for images."""
+    if any(arrays[name].ndim != 5 for name in grids):
+        return None
+    if "events" not in arrays:
+        return "integer" if any(arrays[name].max(initial=0) > 1 for name in grids) else "binary"
+    stated = str(arrays["events"])
+    if stated not in ("binary", "integer"):
+        raise DataError(f'{field} is {quoted(stated)}; save "binary" or "integer".')
+    return stated  # type: ignore[return-value]
+
+
+def save_archive(dataset: DataSet, path: Path) -> None:
+    """Write a data set as an .npz archive that `load` reads; whole or not at all."""
+    content: dict[str, Any] = {"class_names": np.array(dataset.class_names)}
+    for part, split in (("train", dataset.train), ("test", dataset.test)):
+        content |= {f"x_{part}": split.images.cpu().numpy(), f"y_{part}": split.labels.cpu().numpy()}
+    if dataset.events is not None:
+        content["events"] = np.array(dataset.events)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **content)
+    write_atomically(path, buffer.getvalue())
+
+
+def _images(field: str, x: Array) -> UInt8[Tensor, "image ..."]:
+    if x.ndim == 5:
+        if x.dtype.kind not in "fiub" or (x.size and not (x.min() >= 0 and x.max() <= 255)) or (x % 1).any():
+            raise DataError(f"{field} is of type {x.dtype}; the cells of event grids are whole numbers, 0 to 255.")
+        return torch.from_numpy(np.array(x, dtype=np.uint8))
     if x.ndim == 3:
         x = x[..., None]
     axis = _channel_axis(x) if x.ndim == 4 and x.size else None
     if axis is None:
         raise DataError(
             f"{field} has the shape {list(x.shape)}, but images must be [N, H, W], [N, H, W, C] or [N, C, H, W] with "
-            "at least one image, and 1, 3 or fewer channels than pixels per side; reshape it."
+            "at least one image, and 1, 3 or fewer channels than pixels per side, and event grids [N, T, P, H, W]; "
+            "reshape it."
         )
     return torch.from_numpy(np.ascontiguousarray(_grey_levels(field, np.moveaxis(x, axis, 1))))
 
@@ -369,9 +441,9 @@ def _fitted(image: Image.Image, size: int | None) -> Image.Image:
 
 
 def _resized(split: Split, size: int | None) -> Split:
-    count, channels, height, width = split.images.shape
-    if size is None or (height, width) == (size, size):
+    if size is None or split.events is not None or split.images.shape[2:] == (size, size):
         return split
+    count, channels = split.images.shape[:2]
     planes = split.images.flatten(0, 1).numpy()  # of any number of channels, each scaled as a grey image
     stacked = np.stack([np.asarray(_fitted(Image.fromarray(plane), size)) for plane in planes])
     return Split(torch.from_numpy(stacked).view(count, channels, size, size), split.labels)

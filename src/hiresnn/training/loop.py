@@ -89,7 +89,7 @@ def train_batch(
     Args:
         model: a SpikingNetwork, or an ANN, which has no timesteps and is updated once per batch.
         optimizer: holds the parameters of `model`.
-        images, labels: [B, C, H, W] in [0, 1], and [B].
+        images, labels: [B, C, H, W] in [0, 1], or event grids, of which a period sees its bins (`bins_of`); and [B].
         method: noise, loss, periods; its noise is updated in place.
         timesteps: T of all periods together; None is the network's own T.
         precision: torch.bfloat16 runs products under autocast; membranes, losses and weights stay float32.
@@ -111,12 +111,13 @@ def train_batch(
     cast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16)
     try:
         with rounded(model, method.rounding), cast():
-            method.noise.begin(model, images, labels)
+            method.noise.begin(model, bins_of(images, 0, window, method), labels)
         for period in range(method.periods):
             if period:
                 window = window.following() if window.carried else Window(window.timesteps, window.batch)
             steps = window.timesteps * (period + 1 if window.carried else 1)
-            shown = method.noise.apply(images)
+            part = bins_of(images, period, window, method)
+            shown = method.noise.apply(part)
             if method.noise.needs_gradient:
                 shown = shown.detach().requires_grad_()
             with rounded(model, method.rounding):
@@ -124,7 +125,7 @@ def train_batch(
                 with cast():
                     logits = present(shown, window)
                 logits = logits.float()
-                loss = method.loss(Presentation(again, images, shown, labels, logits, steps, earlier))
+                loss = method.loss(Presentation(again, part, shown, labels, logits, steps, earlier))
                 earlier = logits.detach() / steps
                 optimizer.zero_grad(set_to_none=True)
                 ranks.weighted(loss, rows, count).backward()  # type: ignore[no-untyped-call]
@@ -142,6 +143,18 @@ def train_batch(
     finally:
         method.noise.end()
     return results
+
+
+def bins_of(images: Tensor, period: int, window: Window, method: Method) -> Tensor:
+    """Return what a period sees of a batch: images as they are, and of event grids [B, T, P, H, W] the period's bins.
+
+    Period n of N, counted from 0, sees bins n T/N to (n + 1) T/N - 1 at its T/N timesteps, so that the periods together
+    see the recording once, in order; where N does not divide T, the bins at the end are left out. A replayed batch is
+    seen as a whole, as is every batch of a method with one period.
+    """
+    if images.dim() != 5 or method.replay or method.periods == 1:
+        return images
+    return images[:, period * window.timesteps : (period + 1) * window.timesteps]
 
 
 def _further_pass(

@@ -50,6 +50,10 @@ class CraftedNoise(Noise):
     kappa starts at zero once and continues from period to period and from batch to batch. Row i of kappa belongs to
     row i of every batch, so a shorter batch uses and updates the first rows.
 
+    Of event grids kappa has the shape of the bins of one period, [B, T/N, P, H, W]: bin j of a period gets what the
+    gradient of bin j of the period before says, of the same sample; the noisy cells, which need not be whole numbers,
+    are clipped to [0, largest cell of the sample] (docs/events.md has the alternatives that were measured).
+
     Args:
         step: eps_s, the step along the sign of the input gradient, in pixel units; at least 0.
         bound: eps_t, the largest absolute value of kappa, in pixel units; at least 0.
