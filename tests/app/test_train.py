@@ -303,7 +303,7 @@ def test_a_run_that_was_interrupted_in_its_first_epoch_is_kept_and_one_that_fail
 
 
 def test_the_users_own_data_are_described_before_the_training(tiny, numbered, tmp_path, heard, monkeypatch):
-    monkeypatch.setattr("hiresnn.data.load", lambda source, *, size: numbered)
+    monkeypatch.setattr("hiresnn.data.load", lambda source, **options: numbered)
     with pytest.raises(UsageError, match=r"data\.train_images is 160"):
         fit(override(tiny, {"data.source": "mine.npz"}), tmp_path / "run", progress=heard)
     assert heard.lines == [f"Data: {numbered.summary}."]
