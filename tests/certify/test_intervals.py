@@ -157,6 +157,6 @@ def test_other_networks_and_operations_are_refused():
     network = converted(layers=pooled, max_pool="spikes")
     with pytest.raises(UsageError, match="MaxPool2d"):
         margins(network, torch.rand(2, 1, 1, 3).double(), torch.tensor([0, 1]), 0.1)
-    flat = nn.Sequential(nn.Flatten(), nn.Linear(3, 8), nn.ReLU())
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softplus())
     with pytest.raises(UsageError, match="last layer"):
         margins(converted(layers=flat), torch.rand(2, 1, 1, 3).double(), torch.tensor([0, 1]), 0.1)
