@@ -1,14 +1,16 @@
 """Audit networks whose right answer is known, and compare the audit's number and verdict with it.
 
-    python benchmarks/audit_validation.py [--images 100] [--only NAME]
+    python benchmarks/audit_validation.py [--images 100] [--only NAME] [--seeds 20]
 
 Prints a Markdown table: the exact robust accuracy at 26/255 where it can be computed, what PGD-7 says, what the audit
 says, and whether its verdict is a false alarm or a miss. Networks from examples/masked_digits.py share one exact
-answer, which is not known, but which none of them may exceed: that of the same network without its mask.
+answer, which is not known, but which none of them may exceed: that of the same network without its mask. With --seeds
+above 1, the table has the range of the numbers over the seeds of the audit instead, and how often each verdict came.
 """
 
 import argparse
 import importlib.util
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,7 +149,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def row(name: str, count: int) -> str:
+def row(name: str, count: int, seeds: int = 1) -> str:
     """One row of the table."""
     network = NETWORKS[name]()
     split = data.in_turn(data.load("digits").test, count)
@@ -158,7 +160,18 @@ def row(name: str, count: int) -> str:
         images, exact = (0.2 + 0.6 * labels.float()).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous(), 100.0
     if isinstance(network, Threshold):
         images = (images > 0.5).float()
-    card = run_audit(network, images, labels, eps=EPS, bounds=("26/255", "inf"))
+    cards = [run_audit(network, images, labels, eps=EPS, bounds=("26/255", "inf"), seed=seed) for seed in range(seeds)]
+    card = cards[0]
+    if seeds > 1:
+        worst = [card.at(card.setting.headline).worst.percent for card in cards]
+        verdicts = Counter(card.conclusion.verdict for card in cards)
+        searched = [
+            card.at(card.setting.headline).gradient.percent - low for card, low in zip(cards, worst, strict=True)
+        ]
+        counts = ", ".join(f"{verdict} {number}" for verdict, number in verdicts.items())
+        return (
+            f"| {name} | {min(worst):.1f} to {max(worst):.1f} | {min(searched):.1f} to {max(searched):.1f} | {counts} |"
+        )
     if isinstance(network, Affine) and not network.noise:
         exact = network.exact(images, labels)
     elif isinstance(network, (Threshold, Constant)):
@@ -176,8 +189,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--only", choices=list(NETWORKS))
+    parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
-    print("| network | clean | exact | PGD-7 | audit | verdict | own gradient |")
-    print("|---|---|---|---|---|---|---|")
+    one = "| network | clean | exact | PGD-7 | audit | verdict | own gradient |\n|---|---|---|---|---|---|---|"
+    many = "| network | audit | only without gradients | verdicts |\n|---|---|---|---|"
+    print(many if options.seeds > 1 else one)
     for name in [options.only] if options.only else list(NETWORKS):
-        print(row(name, options.images), flush=True)
+        print(row(name, options.images, options.seeds), flush=True)

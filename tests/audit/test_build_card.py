@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hiresnn.audit import About, InstrumentedModel
+from hiresnn.audit import About, InstrumentedModel, run_audit
 from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.build_card import PICTURES, Evidence, build_card, choose_pictures, conclude, png
 from hiresnn.audit.card import Check, Point, RuleReport, share
@@ -153,7 +153,13 @@ def pixels(text):
 
 
 def test_the_gallery_shows_images_broken_up_to_the_headline(card, found, network, shown):
-    assert 0 < len(card.gallery) <= PICTURES
+    worst = found.worst
+    only = [image for image, level in enumerate(worst.level.tolist()) if level < worst.gradient_level[image]]
+    searched = [image for image in only if worst.level[image] <= worst.bounds.index(bound("24/255"))]
+    assert card.searched == searched
+    assert searched
+    assert {picture.index for picture in card.gallery if picture.searched} == {*searched}  # all, as there are few
+    assert len(searched) < len(card.gallery) <= PICTURES + len(searched)
     for picture in card.gallery:
         adversarial = found.worst.adversarial[picture.index]
         assert picture.label == CLASSES[int(shown[1][picture.index])] != picture.predicted
@@ -196,7 +202,7 @@ def test_broken_images_are_chosen_evenly_from_small_bounds_to_large():
     assert choose_pictures([0, 0], headline=1, count=5) == []
 
 
-NONE = Evidence(gradient_left=100, without_gradient=0, unbroken=0, correct=190)
+NONE = Evidence(gradient_left=100, without_gradient=0, unbroken=0, correct=1000)
 OWN = RuleReport(
     rule="own", zero_gradients=0, zero_pixels=0, unstable=0, silent=0, rising=0, unbounded=0, questions=[],
     verdict="consistent", reasons=[],
@@ -236,23 +242,65 @@ def test_the_headline_is_the_number_to_report():
 @pytest.mark.parametrize(
     ("changes", "failed"),
     [
-        ({"without_gradient": 5}, False),
-        ({"without_gradient": 6}, True),
-        ({"gradient_left": 10, "without_gradient": 1}, False),  # one lucky image
-        ({"gradient_left": 10, "without_gradient": 2}, True),
-        ({"unbroken": 9}, False),
-        ({"unbroken": 10}, True),
-        ({"without": (20, 40)}, False),
-        ({"without": (21, 40)}, True),
+        # Lower ends of the exact 95 % interval, quantiles of the beta distribution: 20 of 130 broken images 9.7 %,
+        # 21 10.3 %; 16 of 190 correct ones 4.9 %, 17 5.3 %; 26 of 40 screened ones 48.3 %, 27 50.9 %.
+        ({"without_gradient": 20}, False),
+        ({"without_gradient": 21}, True),
+        ({"unbroken": 16}, False),
+        ({"unbroken": 17}, True),
+        ({"without": (26, 40)}, False),
+        ({"without": (27, 40)}, True),
     ],
 )
-def test_where_attacks_fail_no_number_is_reported(changes, failed):
-    evidence = replace(NONE, **changes)
-    assert concluded(190, 190, evidence=evidence).verdict == ("unreliable" if failed else "agrees")
-    gap = concluded(190, 60, evidence=evidence)
+def test_where_attacks_surely_fail_no_number_is_reported(changes, failed):
+    evidence = replace(NONE, correct=190, **changes)
+    gap = concluded(190, 60, evidence=evidence)  # 130 images are broken
     assert gap.verdict == ("unreliable" if failed else "overestimated")  # the lower number is far from the truth, too
-    assert ("may leave far less than 30.0 %" in gap.headline) == failed
+    assert ("may leave far less than 30.0 %" in gap.headline) == (failed and "without" not in changes)
+    assert ("could follow a gradient" in gap.headline) == (failed and "without" in changes)
     assert any(reason.startswith("this audit: ") for reason in gap.reasons) == failed
+    told = [reason for reason in gap.reasons if "fell only to attacks without gradients; the number" in reason]
+    assert bool(told) == (changes.get("without_gradient") == 20)
+    assert all("20 of 130 images that were broken at 8/255" in reason for reason in told)
+
+
+@pytest.mark.parametrize(
+    ("of", "correct", "pairs", "verdict"),
+    [
+        # Images that stand, and that only attacks without gradients broke: the extremes of 20 seeds on the networks of
+        # docs/audit.md whose counts change with the seed (benchmarks/audit_validation.py --seeds 20).
+        (100, 98, [(22, 1), (23, 2), (26, 0)], "overestimated"),  # linear, with noise on its logits
+        (100, 98, [(20, 0), (20, 2), (22, 0)], "overestimated"),  # plain SNN, narrow surrogate
+        (100, 98, [(19, 1), (21, 1), (22, 0)], "overestimated"),  # logits times 1e4
+        (100, 98, [(19, 2), (20, 2), (22, 1), (23, 1)], "overestimated"),  # random quantiser
+        (100, 98, [(46, 49), (50, 47), (53, 43), (56, 37)], "unreliable"),  # gradient cut
+        (100, 98, [(45, 22), (45, 25), (50, 17), (53, 16)], "unreliable"),  # gradient of 70 % of the pixels cut
+        (50, 48, [(4, 0)], "overestimated"),  # SpikingJelly at 32/255
+        (50, 48, [(21, 4), (22, 3), (24, 1)], "overestimated"),  # at 16/255
+        (50, 48, [(35, 4), (36, 3), (38, 1)], "overestimated"),  # at 8/255
+    ],
+)
+def test_no_counts_that_seeds_gave_change_the_verdict(of, correct, pairs, verdict):
+    for worst, missed in pairs:
+        evidence = replace(NONE, correct=correct, without_gradient=missed)
+        assert concluded(correct, worst, of=of, evidence=evidence).verdict == verdict
+
+
+def test_the_seed_does_not_change_the_verdict_on_a_network_of_the_digits(network, shown):
+    cards = [run_audit(network, *shown, eps="24/255", bounds=["inf"], seed=seed) for seed in range(3)]
+    assert len({tuple(row.broke.get("24/255", 0) for row in card.attacks) for card in cards}) > 1  # but other counts
+    assert {card.conclusion.verdict for card in cards} == {"overestimated"}
+
+
+def test_a_card_of_an_earlier_version_keeps_its_limits():
+    for changes, failed in (
+        ({"without_gradient": 5}, False), ({"without_gradient": 6}, True),
+        ({"gradient_left": 10, "without_gradient": 1}, False), ({"gradient_left": 10, "without_gradient": 2}, True),
+        ({"unbroken": 9}, False), ({"unbroken": 10}, True),
+        ({"without": (20, 40)}, False), ({"without": (21, 40)}, True),
+    ):  # fmt: skip
+        evidence = replace(NONE, correct=190, old=True, **changes)
+        assert concluded(190, 190, evidence=evidence).verdict == ("unreliable" if failed else "agrees")
 
 
 @pytest.mark.parametrize(

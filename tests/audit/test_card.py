@@ -22,7 +22,9 @@ def test_a_card_reads_back_as_it_was_written(path):
     card = Card.model_validate_json(path.read_bytes())
     text = card.model_dump_json(indent=2)
     assert Card.model_validate_json(text) == card
-    assert json.loads(text) == json.loads(path.read_text())
+    new = {"searched", "gradient"}  # fields that cards of version 0.2 lack, with their defaults
+    stored = json.loads(text, object_hook=lambda part: {key: part[key] for key in part if key not in new or part[key]})
+    assert stored == json.loads(path.read_text())
     assert card.at(card.curve[1].bound) == card.curve[1]
 
 

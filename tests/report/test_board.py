@@ -171,6 +171,17 @@ def most_images_dropped(card, arrays):
     card["conclusion"] = concluded.model_dump()
 
 
+def gradients_left(counts, searched=()):
+    """Say what attacks with gradients left at each bound, as the cards of this version do."""
+
+    def forge(card, arrays):
+        for point, count in zip(card["curve"], counts, strict=False):
+            point["gradient"] = share(count, 200).model_dump()
+        card["searched"] = [*searched]
+
+    return forge
+
+
 def part_changed(part, **values):
     return lambda card, arrays: card[part].update(values)
 
@@ -186,6 +197,12 @@ FORGERIES = {
     part_changed(
         "conclusion", reasons=["PGD was confirmed."]
     ): "the card leaves out a reason: own gradient, inconclusive",
+    gradients_left([198, 190]): "what attacks with gradients leave is missing at a bound",
+    gradients_left([198, 0, 0, 0, 0]): "no number from the worst case to clean",
+    gradients_left(
+        [198] * 5
+    ): "the verdict of the card is 'overestimated', but its counts and checks give 'unreliable'",
+    gradients_left([198] * 5, range(3)): "3 images fell only to attacks without gradients, it says, not ",
     clean_raised: "the network classifies 198 of 200 correctly, the card says 200",
     raised_from_10_to_99: "broke 18 images first at 8/255, but 0 are stored",
     attack_changed("pgd", 31): "the verdict of the card is 'overestimated'",

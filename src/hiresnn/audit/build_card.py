@@ -31,13 +31,18 @@ from hiresnn.neurons import LIF, RULES
 from hiresnn.version import __version__
 
 PICTURES = 12
+MOST_SEARCHED = 24  # further pictures, of images that only attacks without gradients broke
 SPIKES = "spikes"  # name of the check that every layer spikes
-WITHOUT_GRADIENT = "attacks without gradients broke {} of {} that all gradient attacks left"
+SEARCHED = "{} of {} images that were broken at {} fell only to attacks without gradients"
+WITHOUT_GRADIENT = "attacks without gradients broke {} of {} that all gradient attacks left"  # before version 0.3
 NO_DOUBT = "no attack and no check found a reason to doubt the paper's PGD"
+MAY_LEAVE_LESS = "An attack that works may leave far less than {:.1f} %."
+NO_ATTACK = "No attack could follow a gradient, so it may be right or far too high."
 NO_GRADIENT = "no gradient rule has a gradient on {} of {} screened images"
 GAP, GAP_IMAGES = 1.0, 5
 """Percentage points and images from which PGD counts as an overestimate; five against none pass the sign test."""
-SOME = 0.05  # share of the images from which an effect counts in a question, or attacks count as failed
+SOME = 0.05  # share of the images from which an effect counts in a question, or that may stand without any bound
+MISSED = 0.10  # gradients fail if surely more than this share of the broken images falls only to attacks without them
 MANY = 0.10  # share of the images from which an indicator counts
 FAR = 0.25  # share of the images that another rule must break beyond the own rule for the own rule to count as masked
 UNSTABLE = 0.5  # mean relative change of the loss from which its surface counts as jagged
@@ -81,6 +86,7 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
         alone = [share(total - int(result.alone[text][bound.label].sum()), total) for text in PROTOCOL]
         shares = dict(zip(("fgsm", "pgd", "noise"), alone, strict=True), worst=share(worst.count(bound), total))
         eps = None if math.isinf(bound.eps) else bound.eps
+        shares["gradient"] = share(worst.count(bound, gradient=True), total)
         curve[bound.label] = parts.Point(bound=bound.label, eps=eps, **shares)
     headline, classes = curve[config.headline.label], list(about.classes or map(str, range(result.model.classes)))
     with frozen(result.model):
@@ -110,6 +116,7 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
         clean=share(worst.count(worst.bounds[0]), total),
         curve=list(curve.values()),
         unbroken=worst.standing(worst.bounds[-1]).tolist(),
+        searched=_searched(result),
         attacks=_rows(result),
         screening=parts.Screening(
             bound=result.screened_at.label,
@@ -166,6 +173,12 @@ def _rows(result: AuditResult) -> list[parts.AttackRow]:
     ]
 
 
+def _searched(result: AuditResult) -> list[int]:
+    """The images that up to the headline broke at a smaller bound than gradient attacks reached."""
+    worst, top = result.worst, result.worst.bounds.index(result.config.headline)
+    return ((worst.level <= top) & (worst.level < worst.gradient_level)).nonzero()[:, 0].tolist()
+
+
 def _cells(result: AuditResult) -> list[parts.Cell]:
     columns = {"FGSM": "fgsm", "PGD, cross-entropy": "entropy", "PGD, margin": "margin"}
     cells = [(name, rule, of[field]) for rule, of in result.screened.items() for name, field in columns.items()]
@@ -205,7 +218,8 @@ def _gallery(result: AuditResult, classes: Sequence[str]) -> list[parts.Picture]
     worst, images = result.worst, result.images
     pictures = []
     levels = torch.where(worst.level < len(worst.bounds), worst.level, 0).tolist()
-    for image in choose_pictures(levels, worst.bounds.index(result.config.headline), PICTURES):
+    chosen, searched = choose_pictures(levels, worst.bounds.index(result.config.headline), PICTURES), _searched(result)
+    for image in sorted({*chosen, *searched[:MOST_SEARCHED]}, key=lambda image: (levels[image], image)):
         adversarial = worst.adversarial[image].to(images)
         difference = adversarial - images[image]
         # The largest change fills the range from black to white.
@@ -222,6 +236,7 @@ def _gallery(result: AuditResult, classes: Sequence[str]) -> list[parts.Picture]
                 bound=worst.bounds[levels[image]].label,
                 attack=worst.by[image],
                 amplified=round(factor, 2),
+                searched=image in searched,
                 clean=png(images[image]),
                 adversarial=png(adversarial),
                 difference=png(0.5 + factor * difference),
@@ -256,26 +271,27 @@ def choose_pictures(levels: list[int], headline: int, count: int) -> list[int]:
 class Evidence:
     """What the attacks on all images showed, as counts."""
 
-    gradient_left: int  # image-bound pairs that all gradient attacks left standing, over all bounds
-    without_gradient: int  # how many of those pairs attacks without gradients broke
+    gradient_left: int  # images that all gradient attacks left at the headline
+    without_gradient: int  # how many of those attacks without gradients broke
     unbroken: int  # correct images that stand without any bound; 0 if the audit did not attack without one
     correct: int  # correctly classified images
     found_by: tuple[str, int] = ("", 0)  # the attack that broke most images that PGD left at the headline
     last: tuple[str, int] = ("", 0)  # the last gradient attack of the search, and how many images it broke first
     without: tuple[int, int] = (0, 0)  # screened images whose gradient is zero under every rule, and all screened
     own_only: bool = False  # the network takes no gradient rule but its own
+    old: bool = False  # of a card before 0.3: the first two count image-bound pairs over all bounds
 
     @classmethod
     def of(cls, result: AuditResult) -> Evidence:
         worst, headline = result.worst, result.config.headline
-        gradient_left = sum(worst.count(bound, gradient=True) for bound in worst.bounds[1:])
+        gradient_left = worst.count(headline, gradient=True)
         missed = ~result.alone["pgd"][headline.label] & (worst.level <= worst.bounds.index(headline))
         by = Counter(label for label, pgd_misses in zip(worst.by, missed.tolist(), strict=True) if label and pgd_misses)
         swept = [label for label, attack in result.attacks.items() if attack.follows_gradient and not attack.plain]
         zero = np.logical_and.reduce([screening["zero"] for screening in result.screened.values()])
         return cls(
             gradient_left=gradient_left,
-            without_gradient=gradient_left - sum(worst.count(bound) for bound in worst.bounds[1:]),
+            without_gradient=gradient_left - worst.count(headline),
             unbroken=worst.count(worst.bounds[-1]) if math.isinf(worst.bounds[-1].eps) else 0,
             correct=worst.count(worst.bounds[0]),
             found_by=next(iter(by.most_common(1)), ("", 0)),
@@ -293,13 +309,48 @@ class Evidence:
             return (int(match[1]), int(match[2])) if match else (0, 0)
 
         broken, left = numbers(WITHOUT_GRADIENT)
+        point = card.at(card.setting.headline)
+        if point.gradient is not None:
+            broken, left = max(point.gradient.count - point.worst.count, 0), point.gradient.count
         return cls(
+            old=point.gradient is None,
             gradient_left=left,
             without_gradient=broken,
             unbroken=card.curve[-1].worst.count if card.curve[-1].eps is None else 0,
             correct=card.clean.count,
             without=numbers(NO_GRADIENT),
         )
+
+
+def surely(count: int, of: int, limit: float) -> bool:
+    """Whether `count` of `of` is more than the share `limit` beyond chance: the exact 95 % interval lies above it.
+
+    Of few images Wilson's interval, which the card writes, is narrower than 95 %.
+
+    >>> surely(4, 13, 0.1), surely(11, 50, 0.1), surely(0, 0, 0.1)
+    (False, True, False)
+    """
+    from scipy.stats import binomtest  # here, because its import takes longer than most commands
+
+    return 0 < count <= of and bool(binomtest(count, of).proportion_ci(0.95, method="exact").low > limit)
+
+
+def _failures(point: parts.Point, evidence: Evidence) -> tuple[str, str, str]:
+    """What shows that the attacks fail, else "": searches that find more, images that stand, no gradient."""
+    missed, stand, none = evidence.without_gradient, evidence.unbroken, evidence.without
+    broken = evidence.correct - point.worst.count
+    texts = [
+        SEARCHED.format(missed, broken, point.bound),
+        f"{stand} of {evidence.correct} correct images stand without any bound",
+        NO_GRADIENT.format(*none),
+    ]
+    shown = [surely(missed, broken, MISSED), surely(stand, evidence.correct, SOME), surely(*none, HALF)]
+    if evidence.old:
+        texts[0] = WITHOUT_GRADIENT.format(missed, evidence.gradient_left)
+        shown[0] = missed > max(SOME * evidence.gradient_left, 1)
+        shown[1:] = stand > SOME * evidence.correct, none[0] > HALF * none[1]
+    first, second, third = (text if fails else "" for text, fails in zip(texts, shown, strict=True))
+    return first, second, third
 
 
 def conclude(
@@ -313,14 +364,8 @@ def conclude(
 ) -> parts.Conclusion:
     """The conclusion of an audit, with `own` on its own gradient rule, that `command` repeats without its preset."""
     pgd, worst = point.pgd, point.worst
-    blind = evidence.without[0] > HALF * evidence.without[1]  # most images have no gradient under any rule
-    failures = []
-    if evidence.without_gradient > max(SOME * evidence.gradient_left, 1):
-        failures.append(WITHOUT_GRADIENT.format(evidence.without_gradient, evidence.gradient_left))
-    if evidence.unbroken > SOME * evidence.correct:
-        failures.append(f"{evidence.unbroken} of {evidence.correct} correct images stand without any bound")
-    if blind:
-        failures.append(NO_GRADIENT.format(*evidence.without))
+    searched, staying, blind = _failures(point, evidence)
+    failures = [*filter(None, (searched, staying, blind))]
     failed = [check for check in checks if check.result == "failed"]
     severe = [check.detail for check in failed if check.name in SEVERE]
     gap, interval = pgd.count - worst.count, f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
@@ -328,9 +373,8 @@ def conclude(
     if severe:
         headline = f"Report no number at {point.bound}: {severe[0]}."
     elif failures:
-        headline = (
-            f"Report no number at {point.bound}, in particular not {pgd.percent:.1f} %: {failures[0]}. "
-            f"An attack that works may leave far less than {worst.percent:.1f} %."
+        headline = f"Report no number at {point.bound}, in particular not {pgd.percent:.1f} %: {failures[0]}. " + (
+            MAY_LEAVE_LESS.format(worst.percent) if searched or staying or evidence.old else NO_ATTACK
         )
     elif gap >= GAP_IMAGES and 100 * gap >= GAP * worst.of:
         verdict, headline = "overestimated", f"Report at most {interval}, not {pgd.percent:.1f} %, at {point.bound}."
@@ -345,6 +389,9 @@ def conclude(
     if own.verdict != "consistent":
         reasons += [f"own gradient, {own.verdict}: {reason}" for reason in own.reasons]
     reasons += [f"this audit: {failure}" for failure in failures]
+    if evidence.without_gradient and not searched and not evidence.old:
+        broken = evidence.correct - worst.count
+        reasons.append(SEARCHED.format(evidence.without_gradient, broken, point.bound) + "; the number counts them")
     reasons += [check.detail for check in failed if check.name not in SEVERE]
     unfinished = evidence.last[1] > max(UNFINISHED * worst.of, 1)
     if unfinished:

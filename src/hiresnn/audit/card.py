@@ -112,6 +112,9 @@ class Point(_Part):
     pgd: Share = Field(description="The paper's PGD, own gradient, last iterate.")
     noise: Share = Field(description="Random noise, the worst of its draws.")
     worst: Share = Field(description="The worst case per image over all attacks.")
+    gradient: Share | None = Field(
+        default=None, description="What attacks with gradients leave together; null in cards before version 0.3."
+    )
 
 
 class AttackRow(_Part):
@@ -198,6 +201,7 @@ class Picture(_Part):
     bound: str
     attack: str
     amplified: float
+    searched: bool = Field(default=False, description="Only an attack without gradients broke it at this bound.")
     clean: str
     adversarial: str
     difference: str
@@ -224,6 +228,11 @@ class Card(_Part):
     clean: Share
     curve: list[Point] = Field(description="By bound, 0 first.")
     unbroken: list[int] = Field(description="Positions of the images that stand at the largest bound.")
+    searched: list[int] = Field(
+        default=[],
+        description="Positions of the images that only attacks without gradients broke at their smallest bound up to "
+        "the headline; the Square search with which SA-PGD ends is such an attack.",
+    )
     attacks: list[AttackRow] = Field(description="In the order they ran.")
     screening: Screening
     checks: list[Check]

@@ -415,13 +415,24 @@ def _count_faults(card: Card, eps: np.ndarray[Any, Any]) -> Iterator[str]:
         first = sum(row.broke.get(point.bound, 0) for row in card.attacks)
         if first != (stored := sum(math.isclose(value, true, rel_tol=1e-4) for value in eps)):
             yield f"the attacks broke {first} images first {at}, but {stored} are stored"
-        for name in ("fgsm", "pgd", "noise", "worst"):
+        names = ("fgsm", "pgd", "noise", "worst") + (("gradient",) if point.gradient else ())
+        for name in names:
             yield from (f"{at}, {name}: {fault}" for fault in _share_faults(card, getattr(point, name)))
         for label, part in zip(PROTOCOL, (point.fgsm, point.pgd, point.noise), strict=True):
             most = clean.count - (rows[label].broke.get(point.bound, 0) if label in rows else 0)
             if not point.worst.count <= part.count <= most:
                 limits = f"{point.worst.count} to {most}"
                 yield f"{at} the attack {label} can leave {limits} images, the card says {part.count}"
+    gradient = [point.gradient for point in card.curve]
+    if len({part is None for part in gradient}) > 1 or any(
+        part and not point.worst.count <= part.count <= clean.count
+        for part, point in zip(gradient, card.curve, strict=True)
+    ):
+        yield "what attacks with gradients leave is missing at a bound, or no number from the worst case to clean"
+    head = card.at(card.setting.headline)
+    least, broken = head.gradient.count - head.worst.count if head.gradient else 0, clean.count - head.worst.count
+    if not least <= len(set(card.searched)) <= broken or set(card.searched) & {*card.unbroken}:
+        yield f"{len(card.searched)} images fell only to attacks without gradients, it says, not {least} to {broken}"
     for label in PROTOCOL[:2]:  # they attack every correct image at every bound
         attacked = rows[label].shown if label in rows else 0
         if attacked != (expected := clean.count * (len(card.curve) - 1)):
