@@ -5,20 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from hiresnn.app import audit as module
 from hiresnn.app.audit import PAGE
 from hiresnn.app.recipe import dump, read
+from hiresnn.app.targets import resolve_model
 from hiresnn.app.zoo import folder_of
 from hiresnn.audit import PRESETS, AuditConfig, Preset
 from hiresnn.audit.card import read_card
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.audit.run import ADVERSARIAL, CARD
 from hiresnn.cli.audit import table
+from hiresnn.data import in_turn, load
 from hiresnn.errors import RunError
 from hiresnn.hub.pretrained import copy
 
-from .commands import rows, run
+from ..foreign import paper_networks
+from .commands import plain, rows, run
 
 NETWORK = """
 import torch
@@ -89,6 +93,71 @@ def test_options_reach_the_audit(asked):
     assert full.pop("command").startswith("hiresnn audit 'a b' --preset thorough --data cifar10")
     assert (other, list(full.pop("twins")), full.pop("out")) == ("a b", ["b", "c"], Path("there"))
     assert [full[name] for name in ("eps", "source", "images", "replace")] == ["4/255", "cifar10", 50, True]
+
+
+MINE = f"""{Path(paper_networks.__file__).read_text(encoding="utf-8")}
+
+def network():
+    return Network(modules=weights(144, 10))
+
+def normalised():
+    return nn.Sequential(nn.Identity(), network())
+
+def one_step():
+    return OneStep(modules=weights(144, 10))
+"""
+
+
+def test_a_network_of_a_paper_is_audited_and_verified_by_one_command_each(here, capsys, monkeypatch):
+    (here / "mine.py").write_text(MINE)
+    bare = paper_networks.Network(modules=paper_networks.weights(144, 10))
+    bare.head.bias.data.copy_(torch.linspace(-0.01, 0.01, 10))
+    torch.save({"state_dict": bare.state_dict()}, "trained.pth")
+    arguments = ("mine.py:network", "--weights", "trained.pth")
+    few = Stage(
+        rules=("own", "assg", "hart/width=1"), sample=4, iterations=2, queries=2, directions=2, noise=2, attacks=()
+    )
+    monkeypatch.setitem(PRESETS, "quick", Preset("quick", 200, (few,)))
+    assert run("audit", *arguments, "--data", "digits", "--images", "20", "--out", "there") == 0
+    card = read_card(here / "there" / CARD)
+    assert (card.subject.library, [report.rule for report in card.screening.rules]) == ("own code", list(few.rules))
+    assert "--weights trained.pth" in card.conclusion.next_step
+    images = load("digits").test
+    assert 20 * card.clean.percent == 100 * accuracy_of(bare, in_turn(images, 20))
+    assert run("audit", *arguments, "--verify", "there/card.json") == 0
+    assert run("audit", "mine.py:network", "--verify", "there/card.json") == 1  # other weights
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mine.py:one_step",), "one timestep per call; name their number with --timesteps"),
+        (("mine.py:network", "--timesteps", "4"), "runs for 5 timesteps by itself"),
+        (("mine.py:network", "--weights", "none.pth"), "there is no file none.pth"),
+        (("runs/a", "--weights", "none.pth"), "--weights is for the network of a FILE.py:FUNCTION"),
+        (("plain.py:network", "--timesteps", "4"), "--timesteps has no effect"),
+    ],
+)
+def test_weights_and_timesteps_that_cannot_be_used_are_refused(here, arguments, message, capsys):
+    (here / "mine.py").write_text(MINE)
+    (here / "plain.py").write_text(NETWORK)
+    assert run("audit", *arguments, "--data", "digits", "--images", "10") == 2
+    assert message in plain(capsys.readouterr().err)
+
+
+def test_weights_are_those_of_the_network_behind_its_normalisation(here):
+    (here / "mine.py").write_text(MINE)
+    bare = paper_networks.Network(modules=paper_networks.weights(144, 10))
+    torch.nn.init.normal_(bare.head.weight)
+    torch.save(bare.state_dict(), "trained.pth")
+    loaded = resolve_model("mine.py:normalised", weights=Path("trained.pth")).model
+    assert torch.equal(loaded[1].head.weight, bare.head.weight)
+
+
+def accuracy_of(network, split):
+    """Number of images that the network gets right, by the mean of its outputs over time."""
+    with torch.no_grad():
+        return int((network.eval()(split.images.float() / 255).mean(0).argmax(1) == split.labels).sum())
 
 
 def test_an_interruption_names_the_command_that_continues(here, monkeypatch, capsys):

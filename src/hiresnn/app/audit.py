@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from hiresnn import data
@@ -43,6 +44,8 @@ def audit(
     twins: Sequence[str] = (),
     source: str | None = None,
     images: int | None = None,
+    weights: Path | None = None,
+    timesteps: int | None = None,
     out: Path | None = None,
     replace: bool = False,
     command: str = "",
@@ -54,6 +57,7 @@ def audit(
     """Audit the network that `target` names; return the card and its folder, from whose work an audit continues.
 
     The recipe decides on the paper's PGD, on compiling, and without `eps` on the bound of the headline (else 8/255).
+    `weights` is a file for the network of a function, and `timesteps` is T of one that takes a step per call.
     `twins` are targets whose networks make images for this one; `source` and `images` replace the data set of the run
     and the preset's number of test images. `out` is by default RUN/audit or a folder in audits/; a larger audit in it
     is kept unless `replace`. `command` is the command line that the card names, and `page` makes its report.html.
@@ -61,8 +65,10 @@ def audit(
     With `events`, a data set of event grids is audited under a threat model of events: the card is events.json, and
     `event_page` makes its events.html.
     """
-    subject = resolve_model(target)
+    subject = resolve_model(target, weights=weights)
     recipe, dataset = subject.recipe, data_of(target, subject, source)
+    trial = as_floats(dataset.test.images[:1])
+    subject = subject.recognised(trial, timesteps)
     if source is not None and source not in data.sources.NAMES:
         progress.line(f"Data: {dataset.summary}.")
     if events is not None and dataset.events:
@@ -97,12 +103,12 @@ def audit(
     opponents: dict[str, Model] = {}
     fingerprints = {weights_of(subject.model)}
     for text in twins:
-        twin = resolve_model(text)
-        weights = weights_of(twin.model)
-        if weights and weights in fingerprints:
+        twin = resolve_model(text).recognised(trial)
+        twin_weights = weights_of(twin.model)
+        if twin_weights and twin_weights in fingerprints:
             raise UsageError(f"the twin {text} has the weights of the audited network or of another; name another.")
-        fingerprints.add(weights)
-        opponents[f"{twin.name} ({(weights or 'no weights')[:6]})"] = twin.model
+        fingerprints.add(twin_weights)
+        opponents[f"{twin.name} ({(twin_weights or 'no weights')[:6]})"] = twin.model
     for name, model in ((target, subject.model), *opponents.items()):
         if isinstance(model, nn.Module):
             check_fits(model, dataset, name)
@@ -112,7 +118,7 @@ def audit(
     about = About(
         name=subject.name, kind=subject.kind, architecture=subject.architecture, library=subject.library,
         method=recipe.method if recipe else None, data=dataset.name, split="test", classes=dataset.class_names,
-        target=target, command=command, repeat=_repeat(target, config, eps, twins, source, out),
+        target=target, command=command, repeat=_repeat(target, config, eps, twins, source, weights, timesteps, out),
         environment=environment(), identity=(subject.source, dataset.digest),
     )  # fmt: skip
     test = as_floats(split.images.to(device)), split.labels.to(device)
@@ -134,12 +140,20 @@ def paper_of(recipe: Recipe | None, headline: Bound) -> dict[str, object]:
 
 
 def _repeat(
-    target: str, config: AuditConfig, eps: str | None, twins: Sequence[str], source: str | None, out: Path | None
+    target: str,
+    config: AuditConfig,
+    eps: str | None,
+    twins: Sequence[str],
+    source: str | None,
+    weights: Path | None,
+    timesteps: int | None,
+    out: Path | None,
 ) -> str:
     """The command line of an audit without its preset and its number of images."""
     batch_size = config.batch_size if config.batch_size != AuditConfig.batch_size else None
     options: dict[str, Sequence[object]] = {
-        "--data": [source], "--eps": [eps], "--bounds": [",".join(config.bounds or ())], "--attack": config.attacks,
+        "--data": [source], "--weights": [weights], "--timesteps": [timesteps],
+        "--eps": [eps], "--bounds": [",".join(config.bounds or ())], "--attack": config.attacks,
         "--twin": twins, "--as": config.views, "--seed": [config.seed], "--batch": [batch_size], "--out": [out],
     }  # fmt: skip
     arguments = [part for option, values in options.items() for value in values if value for part in (option, value)]
@@ -158,12 +172,15 @@ def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:
         raise RunError(f"{out / CARD} is {larger}; replace it with --replace, or choose another folder with --out.")
 
 
-def verify(path: Path, name: str | None = None) -> Verification:
+def verify(
+    path: Path, name: str | None = None, *, weights: Path | None = None, timesteps: int | None = None
+) -> Verification:
     """Check a card, or the one in a folder, against the adversarial images beside it, its network and its data set.
 
-    `name` names the network; None takes the run around the card, or else the network that the card names, unless that
-    is code, which no card may run. Nothing is downloaded: without the data set, `unchecked` of the result says what
-    that leaves open. Raises HiresnnError for a card, archive or network that cannot be read.
+    `name` names the network, with `weights` and `timesteps` as for `audit`; None takes the run around the card, or else
+    the network that the card names, unless that is code, which no card may run. Nothing is downloaded: without the data
+    set, `unchecked` of the result says what that leaves open. Raises HiresnnError for a card, archive or network that
+    cannot be read.
     """
     if path.is_dir():
         path = path / (CARD if (path / CARD).exists() or not (path / EVENT_CARD).exists() else EVENT_CARD)
@@ -173,11 +190,13 @@ def verify(path: Path, name: str | None = None) -> Verification:
     if target is None or (name is None and card.subject.kind == "function"):
         remedy = command_line("audit", "TARGET", "--verify", path)
         raise UsageError(f"{path} may not choose the code that runs; name its network: {remedy}")
-    subject = resolve_model(target, may_run_code=name is not None)
+    subject = resolve_model(target, may_run_code=name is not None, weights=weights)
+    arrays = {} if events else read_archive(path.parent / ADVERSARIAL)
+    if not events:
+        subject = subject.recognised(torch.zeros(1, *arrays["clean"].shape[1:]), timesteps)
     model = subject.model
     if isinstance(model, nn.Module):
         model.cpu()
-    arrays = {} if events else read_archive(path.parent / ADVERSARIAL)
     problems, unchecked, images, name = list[str](), list[str](), None, card.data.name
     recipe = subject.recipe
     try:

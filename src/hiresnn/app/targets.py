@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hiresnn import data
 from hiresnn.app import networks, zoo
@@ -30,6 +30,7 @@ from hiresnn.calls import read_call
 from hiresnn.checks import require_logits
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import RunError, UsageError, quoted, suggestion, user_code
+from hiresnn.foreign import recognise
 from hiresnn.models import OwnNetwork, spec_of
 from hiresnn.network import SpikingNetwork, copied, evaluating, uncompiled
 from hiresnn.process import leads
@@ -326,6 +327,19 @@ class ModelSource:
     folder: Path | None = None
     source: str = ""
 
+    def recognised(self, images: Tensor, timesteps: int | None = None) -> ModelSource:
+        """Return the network of a function in an adapter if it spikes and has none, see `hiresnn.foreign.recognise`.
+
+        `images` [N, C, H, W] in [0, 1] are tried on it. Raises UsageError where `timesteps` have no effect.
+        """
+        model = self.model
+        if self.kind == "function" and isinstance(model, nn.Module) and images.dim() == 4:
+            model = recognise(model, images, timesteps)
+        if timesteps is not None and model is self.model:
+            reason = "is not the network of a FILE.py:FUNCTION, has no spiking neurons, or has its timesteps already"
+            raise UsageError(f"--timesteps has no effect: {self.name} {reason}; leave it out.")
+        return replace(self, model=model)
+
     @property
     def library(self) -> str:
         """ "hiresnn", the library that an adapter names, the package of the network's class, or "own code"."""
@@ -342,11 +356,14 @@ class ModelSource:
         return str(spec.get("name") or type(self.model).__name__)
 
 
-def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
+def resolve_model(text: str, *, may_run_code: bool = True, weights: Path | None = None) -> ModelSource:
     """Return the network that `text` names: `RUN`, a name of the zoo, `FILE.safetensors`, or `MODULE:FUNCTION`.
 
-    Code is executed, also that of a run's own network; without `may_run_code` it is refused.
+    Code is executed, also that of a run's own network; without `may_run_code` it is refused. `weights` names a file of
+    weights for the network of a function; UsageError for other targets.
     """
+    if weights is not None and (":" not in text or Path(text).is_dir()):
+        raise UsageError(f"--weights is for the network of a FILE.py:FUNCTION; {text} has its own, leave it out.")
     if (run := run_named(text)) is not None:
         # A file may choose no download.
         folder = RunFolder.open_or_zoo(run) if may_run_code or text in zoo.folders() else RunFolder.open(run)
@@ -367,7 +384,24 @@ def resolve_model(text: str, *, may_run_code: bool = True) -> ModelSource:
     name = f"{Path(code.module).stem if code.is_file else code.module}-{code.function}"
     files = code.files()
     source = files[Path(code.module).name] if code.is_file else next(iter(files.values()), "")
+    if weights is not None:
+        if not isinstance(model, nn.Module):
+            raise UsageError(
+                f"{text} returned {type(model).__name__}, which has no weights to load; leave --weights out."
+            )
+        source = hashlib.sha256(f"{source} {weights_digest(str(weights))}".encode()).hexdigest()
+        networks.load_weights(_trained_part(model, weights), weights)
     return ModelSource(model, name, "function", source=source)
+
+
+def _trained_part(model: nn.Module, weights: Path) -> nn.Module:
+    """Return the network that the weights are of: the one behind a normalisation without weights, or all of it."""
+    parts = {name: part for name, part in model.named_children() if part.state_dict()}
+    if isinstance(model, nn.Sequential) and len(parts) == 1:
+        (name, part) = parts.popitem()
+        if not any(key.startswith(f"{name}.") for key in networks.read_state(weights)):
+            return part
+    return model
 
 
 def run_named(text: str) -> Path | None:

@@ -22,6 +22,8 @@ def audit(
     target: Annotated[str | None, typer.Argument(metavar="TARGET", autocompletion=complete_network)] = None,
     preset: Annotated[Literal["quick", "standard", "thorough"], typer.Option()] = "quick",
     source: Annotated[str | None, typer.Option("--data", metavar="SOURCE")] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
+    timesteps: Annotated[int | None, typer.Option(min=1, metavar="T")] = None,
     images: Annotated[int | None, typer.Option("--images", "--limit", min=1, metavar="N")] = None,
     eps: Annotated[str | None, typer.Option(metavar="BOUND")] = None,
     bounds: Annotated[str | None, typer.Option(metavar="LIST")] = None,
@@ -57,6 +59,10 @@ def audit(
         preset: quick: 200 images, screens 6 gradient rules. standard: 1,000 images, screens 20, attacks with the best
             six. thorough: all rules, the most steps; takes hours. A larger preset continues a smaller one.
         source: Data set, as for hiresnn train; default: that of the run. Other targets need it.
+        weights: File of weights for the network of FILE.py:FUNCTION: .safetensors, or a state_dict that torch saved. It
+            is read without executing code.
+        timesteps: T of a network of FILE.py:FUNCTION that takes one timestep per call. Networks that loop over time by
+            themselves are recognised (docs/papers.md).
         images: Number of test images, balanced over classes; default: the preset's.
         eps: Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255.
         bounds: Bounds of the table, separated by commas; inf means no bound; default: the preset's.
@@ -75,7 +81,7 @@ def audit(
         budget: For event grids: the budget at which the headline reports accuracy.
     """
     if verify is not None:
-        _verify(context, verify, target)
+        _verify(context, verify, target, weights, timesteps)
         return
     if target is None:
         raise UsageError("Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION.")
@@ -99,6 +105,7 @@ def audit(
     if threat != "frames":
         events = EventConfig(threat, preset=preset, headline=budget, attacks=tuple(of_events), seed=seed)
     options: dict[str, Any] = {"eps": eps, "source": source, "images": images, "out": out, "replace": replace}
+    options |= {"weights": weights, "timesteps": timesteps}
     options |= {"twins": twins or (), "command": shlex.join(["hiresnn", *(context.obj or [])]), "page": audit_page}
     options |= {"events": events, "event_page": event_page}
     card, folder = run_audit(target, config, progress=Progress(), **options)
@@ -145,14 +152,20 @@ def table(card: "Card") -> Table:
     return rows
 
 
-def _verify(context: typer.Context, path: Path, target: str | None) -> None:
+def _verify(
+    context: typer.Context, path: Path, target: str | None, weights: Path | None, timesteps: int | None
+) -> None:
     from hiresnn.app.audit import verify
 
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
-        if source is not None and source.name == "COMMANDLINE" and parameter.name not in ("verify", "target"):
+        if (
+            source is not None
+            and source.name == "COMMANDLINE"
+            and parameter.name not in ("verify", "target", "weights", "timesteps")
+        ):
             raise UsageError(f"{parameter.opts[0]} has no effect with --verify, which attacks nothing; leave it out.")
-    verification = verify(path, target)
+    verification = verify(path, target, weights=weights, timesteps=timesteps)
     images, problems = verification.images, verification.problems
     for problem in problems:
         print(f"- {problem}")

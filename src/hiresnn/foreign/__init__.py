@@ -7,6 +7,7 @@ adapters make an `Unrolled` of a network. No library is imported.
 """
 
 from hiresnn.foreign.adapters import norse, require_adapter, sinabs, snntorch, spikingjelly
+from hiresnn.foreign.recognise import recognise
 from hiresnn.foreign.steps import in_steps, picked, require_steps
 from hiresnn.foreign.unrolled import (
     Readout,
@@ -28,6 +29,7 @@ __all__ = [
     "norse",
     "once",
     "picked",
+    "recognise",
     "record",
     "require_adapter",
     "require_steps",

@@ -42,7 +42,7 @@ def require_adapter(model: Any) -> None:
     with all that it contains. A function cannot be inspected.
     """
     model = getattr(model, "__self__", model)
-    for name, module, library in _foreign_modules(model, "") if isinstance(model, nn.Module) else ():
+    for name, module, library in foreign_modules(model) if isinstance(model, nn.Module) else ():
         fix = f"hiresnn.foreign.{library}(network, timesteps=...)"
         if library in UNSUPPORTED:
             fix = (
@@ -58,7 +58,8 @@ def require_adapter(model: Any) -> None:
         )
 
 
-def _foreign_modules(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module, str]]:
+def foreign_modules(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module, str]]:
+    """Yield name, module and library of every stateful module of another library outside an adapter."""
     if callable(getattr(module, "gradient_rule", None)):
         return
     for library in sorted({base.__module__.partition(".")[0] for base in type(module).__mro__}):
@@ -67,7 +68,7 @@ def _foreign_modules(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Mod
         if stateful or library in UNSUPPORTED:
             yield name, module, library
     for child_name, child in module.named_children():
-        yield from _foreign_modules(child, f"{name}.{child_name}".strip("."))
+        yield from foreign_modules(child, f"{name}.{child_name}".strip("."))
 
 
 def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, **options: Any) -> Unrolled:

@@ -151,6 +151,15 @@ def run_steps(neuron: nn.Module, currents: Tensor) -> Tensor:
     return torch.stack([picked(neuron(current), 0) for current in currents])
 
 
+def run_passing_state(neuron: nn.Module, currents: Tensor) -> Tensor:
+    """Call a neuron layer once per step with its membranes: (current, membranes) -> (spikes, membranes)."""
+    spikes, state = [], torch.zeros_like(currents[0])
+    for current in currents:
+        output, state = neuron(current, state)
+        spikes.append(output)
+    return torch.stack(spikes)
+
+
 def run_sequence(neuron: nn.Module, currents: Tensor) -> Tensor:
     """Call a neuron layer once for all steps."""
     return picked(neuron(currents), 0)
@@ -162,10 +171,10 @@ def run_flat(neuron: nn.Module, currents: Tensor) -> Tensor:
 
 
 RUNS: dict[Layout, tuple[Run, ...]] = {
-    "steps": (run_steps,),
+    "steps": (run_steps, run_passing_state),
     "sequence": (run_sequence, run_flat),
     "batch first": (),
-    "any": (run_steps, run_sequence, run_flat),
+    "any": (run_steps, run_passing_state, run_sequence, run_flat),
 }
 """Layout -> the ways to run a neuron layer alone, of which the first is taken that gives an equation."""
 
