@@ -1,12 +1,16 @@
-"""APGD and SA-PGD: steps and checkpoints worked out by hand."""
+"""APGD, SA-PGD and momentum: steps and checkpoints worked out by hand, and images that leave the batch."""
 
 import math
 
 import pytest
 import torch
 
-from hiresnn.attacks import apgd, sa_pgd
-from hiresnn.attacks.adaptive import Checkpoints, lengths
+from hiresnn import convert
+from hiresnn.attacks import apgd, iterative, parse, sa_pgd, seeded
+from hiresnn.attacks.adaptive import Checkpoints, MomentumStep, lengths
+from hiresnn.attacks.losses import LossGradient
+from hiresnn.neurons import gradient_rule
+from hiresnn.neurons.rules import keep_rows
 
 
 def test_checkpoints_get_closer_during_a_run():
@@ -164,3 +168,72 @@ def test_the_step_does_not_depend_on_the_size_of_the_gradient():
 
     found = sa_pgd(scaled, GREY, LABEL, eps=0.1, iterations=1, loss="margin")
     assert found.flatten()[:3].tolist() == pytest.approx([0.6, 0.4, 0.5])
+
+
+def test_momentum_moves_along_the_sign_of_the_decayed_sum_in_steps_that_halve():
+    # g / mean |g| is +1 or -1: m = 1, then 0.9 - 1 = -0.1, then -0.09 + 1, then 0.819 + 1; eta = 0.4, 0.2, 0.1, 0.05
+    step, image, steps = MomentumStep(0.8, 5), torch.zeros(1, 1, 1, 1), []
+    iterate = image
+    for slope in (3.0, -2.0, 5.0, 1.0):
+        iterate = step(image, iterate, LossGradient(image, image, torch.full_like(image, slope)))
+        steps.append(round(float(iterate), 6))
+    assert steps == [0.4, 0.2, 0.3, 0.35]
+
+
+def test_momentum_stays_in_the_ball_and_does_not_move_without_a_gradient():
+    step, image = MomentumStep(0.1, 50), torch.full((1, 1, 1, 2), 0.5)
+    iterate, slope = image, torch.tensor([[[[1.0, 0.0]]]])
+    for _ in range(20):
+        iterate = step(image, iterate, LossGradient(image, image, slope))
+    assert iterate.flatten().tolist() == pytest.approx([0.6, 0.5])
+
+
+@pytest.fixture(scope="module")
+def spiking():
+    """(a random spiking network in double precision, 40 images, the classes that it gives them)."""
+    torch.manual_seed(0)
+    ann = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(16, 24), torch.nn.ReLU(), torch.nn.Linear(24, 4, bias=False)
+    )
+    images = torch.rand(40, 1, 4, 4)
+    network = convert(ann, images, timesteps=4).eval().double()
+    with torch.no_grad():
+        return network, images.double(), network(images.double()).argmax(1)
+
+
+@pytest.mark.parametrize("attack", ["sa-pgd", "apgd", "momentum"])
+@pytest.mark.parametrize("rule", ["assg", "assg(start=1)", "arctan"])
+def test_images_that_leave_the_batch_change_nothing_for_those_that_stay(spiking, monkeypatch, attack, rule):
+    network, images, labels = spiking
+
+    def attacked(share, sizes):
+        monkeypatch.setattr(iterative, "FALLEN", share)
+        hook = network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+        with seeded(0), hook:
+            return parse(f"{attack}(eps=0.06, iterations=30, rule={rule})")(network, images, labels)
+
+    together, leaving = list[int](), list[int]()
+    expected, adversarial = attacked(1.0, together), attacked(0.0, leaving)
+    assert 0 < sum(leaving) < 0.95 * sum(together)
+    stands = network(expected).argmax(1) == labels
+    assert stands.any()
+    assert not stands.all()
+    assert torch.equal(network(adversarial).argmax(1) == labels, stands)
+    torch.testing.assert_close(adversarial[stands], expected[stands])
+
+
+def test_a_batch_stays_together_where_the_statistics_of_a_rule_cannot_follow(spiking):
+    network, images, _ = spiking
+    kept = torch.arange(40) < 30
+    with gradient_rule(network, "assg"):
+        network(images.clone().requires_grad_()).sum().backward()
+        assert not keep_rows(network, kept[:20])  # such as several draws of each image
+        assert keep_rows(network, kept)
+        level = next(iter(network.neurons.values())).surrogate.statistics["level"]
+        assert level.shape[1] == 30
+    network.gradient_rule = None  # an adapter holds the rules of its network itself
+    try:
+        assert not keep_rows(network, kept)
+    finally:
+        del network.gradient_rule
+    assert keep_rows(lambda x: x, kept)

@@ -21,6 +21,7 @@ ROWS = [
     ("apgd", "iterations=5"),
     ("apgd", "iterations=3, loss=dlr-targeted, targets=2"),
     ("sa-pgd", "iterations=5, restarts=2"),
+    ("momentum", "iterations=5, restarts=2, random_start=True, finish=3"),
     ("greedy", "iterations=2"),
     ("square", "queries=10"),
     ("noise", "draws=3"),
@@ -155,10 +156,10 @@ def test_an_option_out_of_its_range_is_refused(network, images, labels, name, op
         ATTACKS[name].run(network, images, labels, **{option: value})
 
 
-@pytest.mark.parametrize("name", ["pgd", "pgd-restarts", "apgd", "sa-pgd", "square", "noise"])
+@pytest.mark.parametrize("name", ["pgd", "pgd-restarts", "apgd", "sa-pgd", "momentum", "square", "noise"])
 def test_a_generator_makes_the_draws_repeatable(network, images, labels, name):
     options = {"pgd": {"random_start": True}, "square": {"queries": 10}, "noise": {"draws": 1}}.get(name, {})
-    if name in ("pgd-restarts", "sa-pgd"):
+    if name in ("pgd-restarts", "sa-pgd", "momentum"):
         options = {"restarts": 2, "iterations": 0}  # what a climb ends at may be one place for all starts
 
     def run(seed):
@@ -169,7 +170,7 @@ def test_a_generator_makes_the_draws_repeatable(network, images, labels, name):
     assert not torch.equal(run(1), run(2))
 
 
-@pytest.mark.parametrize("name", ["fgsm", "pgd", "pgd-restarts", "apgd", "sa-pgd"])
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "pgd-restarts", "apgd", "sa-pgd", "momentum"])
 def test_an_attack_runs_under_its_gradient_rule(network, images, labels, name):
     def attacked(options):
         with seeded(0):

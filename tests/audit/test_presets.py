@@ -45,17 +45,29 @@ def test_every_screened_rule_is_one_and_the_own_comes_first(each):
         rule_from_text(rule)
 
 
-def starts(*stages):
-    """(loss, rule) of each SA-PGD -> (restarts, steps)."""
-    specs = [each.spec for one in stages for each in plans(one, "own", "assg").values() if each.spec.name == "sa-pgd"]
-    found = [spec.resolved() for spec in specs]
-    return {(each["loss"], each["rule"]): (each["restarts"], each["iterations"]) for each in found}
+def starts(name, *stages):
+    """(loss, rule) of each attack of that name under ASSG -> (restarts, steps), added up over attacks."""
+    sums = {}
+    for attack in (attack for one in stages for attack in plans(one, "own", "assg").values()):
+        if attack.spec.name == name and attack.rule.partition("/")[0] == "assg":
+            options = attack.spec.resolved()
+            restarts, _ = sums.get((options["loss"], options["rule"]), (0, 0))
+            sums[options["loss"], options["rule"]] = restarts + options["restarts"], options["iterations"]
+    return sums
 
 
-def test_every_preset_runs_sa_pgd_under_assg_with_100_steps_or_more_on_two_losses_and_from_two_starts():
-    assert starts(STAGES[0]) == {("cross-entropy", "assg/start=1"): (1, 100), ("dlr", "assg"): (1, 100)}
+def test_quick_searches_under_assg_once_at_every_bound_and_from_six_random_starts_at_the_headline():
+    found = starts("momentum", STAGES[0])
+    assert found == {("cross-entropy", "assg/start=1"): (5, 100), ("margin", "assg"): (2, 100)}
+    everywhere = [attack for attack in plans(STAGES[0], "own", "assg").values() if not attack.top]
+    assert [(attack.spec.name, attack.rule) for attack in everywhere] == [
+        ("momentum", "own"), ("momentum", "assg/start=1"), ("square", None),
+    ]  # fmt: skip
+
+
+def test_larger_presets_run_sa_pgd_under_assg_with_300_steps_on_two_losses_and_from_two_starts():
     for each, total in ((STAGES[1], 2), (STAGES[2], 5)):
-        found = starts(each)
+        found = starts("sa-pgd", each)
         assert set(found) == {(loss, rule) for loss in ("cross-entropy", "dlr") for rule in ("assg", "assg/start=1")}
         assert min(steps for _, steps in found.values()) >= 300
         for loss in ("cross-entropy", "dlr"):

@@ -397,3 +397,37 @@ def test_the_costs_of_an_attack_add_up_in_the_order_of_first_use(worst):
     update(worst, "b", FOUR, [])
     assert list(worst.costs) == ["b", "a"]
     assert worst.costs["b"] == Cost(10, 20, 10, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "order"),
+    [
+        (("8/255", "24/255", "inf"), [("24/255", None), ("inf", None), ("8/255", "24/255")]),
+        (("4/255", "8/255"), [("24/255", None), ("8/255", "24/255"), ("4/255", "8/255")]),
+        ((), [("24/255", None)]),
+    ],
+)
+def test_attacks_begin_at_the_headline_then_go_up_then_down(run, network, shown, bounds, order):
+    result = run(network, shown[0][:8], shown[1][:8], bounds=bounds, stages=(ONCE,))
+    pairs = [(bound.label, larger and larger.label) for bound, larger in result._order()]
+    assert pairs == order
+
+
+def test_below_the_headline_only_images_are_attacked_that_are_broken_at_the_next_larger_bound(run, network, shown):
+    attacks = (stage_attack("momentum", Choice.BEST, iterations=5), square(3))
+    result = run(network, *shown, bounds=("8/255", "24/255", "inf"), stages=(stage(*attacks),))
+    stand = {label: result.worst.count(bound(label)) for label in ("0", "8/255", "24/255")}
+    assert 0 < stand["24/255"] < stand["8/255"] < stand["0"]
+    square_label = next(label for label in result.worst.costs if label.startswith("square"))
+    # At 24/255 it gets what momentum left, without a bound what stands then, and at 8/255 no image that stands above.
+    last = result.worst.costs[square_label].attacked
+    assert last <= stand["24/255"] + sum(result.worst.broke(square_label).values()) + stand["8/255"] - stand["24/255"]
+
+
+def test_an_attack_for_the_headline_runs_there_alone(run, network, shown):
+    attacks = (stage_attack("momentum", Choice.BEST, top=True, iterations=2), square(2))
+    result = run(network, *shown, stages=(stage(*attacks),))
+    label = next(label for label in result.worst.costs if label.startswith("momentum"))
+    assert set(result.worst.broke(label)) <= {"24/255"}
+    pgd_left = int((~result.alone["pgd"]["24/255"] & ~result.alone["fgsm"]["24/255"]).sum())
+    assert 0 < result.worst.costs[label].attacked <= pgd_left

@@ -1,6 +1,6 @@
 """Attacks on any model, images -> logits: each is called as (model, images, labels) and checks its own result."""
 
-from hiresnn.attacks.adaptive import apgd, autoattack, sa_pgd
+from hiresnn.attacks.adaptive import apgd, autoattack, momentum, sa_pgd
 from hiresnn.attacks.catalog import (
     ATTACKS,
     EVENT_ATTACKS,
@@ -45,6 +45,7 @@ __all__ = [
     "greedy",
     "guided",
     "loss_gradient",
+    "momentum",
     "over_draws",
     "parse",
     "parse_eps",

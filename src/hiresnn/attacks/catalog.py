@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from hiresnn.attacks.adaptive import apgd, autoattack, sa_pgd
+from hiresnn.attacks.adaptive import apgd, autoattack, momentum, sa_pgd
 from hiresnn.attacks.discrete import guided, random_moves, search_moves, topk
 from hiresnn.attacks.events import EventAttack, Found, Threat
 from hiresnn.attacks.gate import (
@@ -79,6 +79,7 @@ ATTACKS: dict[str, AttackInfo] = {
     "pgd-restarts": AttackInfo(pgd_restarts, "one"),
     "apgd": AttackInfo(apgd, "one"),
     "sa-pgd": AttackInfo(sa_pgd, "one"),
+    "momentum": AttackInfo(momentum, "one"),
     "greedy": AttackInfo(greedy, "several"),
     "square": AttackInfo(square),
     "noise": AttackInfo(random_noise),

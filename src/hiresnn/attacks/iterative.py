@@ -23,12 +23,14 @@ from hiresnn.attacks.losses import (
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.errors import UsageError
 from hiresnn.neurons import gradient_rule, takes_rule
-from hiresnn.neurons.rules import RULES, Rule
+from hiresnn.neurons.rules import RULES, Rule, keep_rows
 
 Evaluate = Callable[[int, Tensor, Tensor], "tuple[LossGradient, Tensor | None]"]
 """(steps made, rows of the batch, their iterates) -> loss and gradient there, and which rows go on; None keeps all."""
 Step = Callable[[Tensor, Tensor, LossGradient], Tensor]
-"""(images, iterates, loss and gradient there) -> next iterates."""
+"""(images, iterates, loss and gradient there) -> next iterates. One that remembers earlier steps has `keep(kept)`."""
+FALLEN = 0.1
+"""Share of a batch that must be broken before these images leave it, where statistics of a rule must follow."""
 
 
 def iterate(
@@ -179,12 +181,13 @@ def restarted(
     generator: torch.Generator | None = None,
     *,
     leave: bool = False,
+    random_start: bool = False,
 ) -> None:
-    """Climb from the images, then from uniform draws from the ball, each time on the images that still stand."""
+    """Climb from the images (or a `random_start`), then from uniform draws, each time on what still stands."""
     for run in range(restarts):
         rows = worst.standing
         start = worst.images[rows]
-        if run:
+        if run or random_start:
             start = perturbed(start, uniform(start, eps, generator))
         climb(worst, rows, start, iterations, loss, new_step(), leave=leave)
 
@@ -194,7 +197,8 @@ def climb(
 ) -> None:
     """Run the loop once from `start`, where any misclassified iterate counts.
 
-    If broken images do not `leave`, the batch stays together, as a rule with statistics per sample (ASSG) needs.
+    Broken images `leave` at once. Otherwise they leave in groups, and only where the statistics of a rule (ASSG) can
+    follow, so that the images that stand are attacked as if all had stayed.
     """
     gradient = over_draws(worst.draws)
 
@@ -202,7 +206,14 @@ def climb(
         first, worst.first = worst.first, None
         point = first.at(rows) if first else gradient(worst.model, adversarial, worst.labels[rows], loss)
         wrong = worst.update(rows, adversarial, point.logits)
-        return point, ~wrong if leave else None
+        if leave:
+            return point, ~wrong
+        standing = ~worst.broken[rows]
+        if int(standing.sum()) > (1 - FALLEN) * len(rows) or not keep_rows(worst.model, standing):
+            return point, None
+        if hasattr(step, "keep"):
+            step.keep(standing)
+        return point, standing
 
     worst.query(*iterate(worst.images, rows, start, iterations, evaluate, step))
 

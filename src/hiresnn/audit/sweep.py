@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -151,12 +152,14 @@ class AuditResult:
     def _units(self) -> int:
         """About how many attacks will run, counting each bound."""
         attacks = len(PROTOCOL) + len(self.transfers) + len(self.config.added)
-        screening = 0
+        screening = once = 0
         for stage in self.config.plan.stages:
             rules = [rule for rule in stage.rules if self.model.takes(rule)]
-            attacks += len(planned(stage, rules[: stage.most], self.model))
+            steps = planned(stage, rules[: stage.most], self.model)
+            attacks += len([attack for attack in steps if not attack.top])
+            once += len([attack for attack in steps if attack.top])
             screening += len(rules) + 3 + len(self.transfers)
-        return screening + attacks * (len(self.bounds) - 1)
+        return screening + once + attacks * (len(self.bounds) - 1)
 
     def _protocol(self, text: str) -> dict[str, Tensor]:
         """One attack of the protocol with the own gradient as it is: bound -> images that it breaks alone."""
@@ -193,12 +196,28 @@ class AuditResult:
             self.without_gradient[attack.label] = broken
 
     def _sweep(self, attacks: Sequence[PlannedAttack]) -> None:
-        """Every attack at every bound, on the images that still stand: for a gradient attack, all that such left."""
-        for bound in self.bounds[1:]:
+        """Every attack at every bound: the headline, then larger bounds, then smaller ones from large to small.
+
+        A gradient attack gets all images that such attacks left, another one those that still stand. Below the headline
+        an image is attacked only if it is broken at the next larger bound: one that stands there stands here.
+        """
+        for bound, larger in self._order():
             for attack in attacks:
+                if attack.top and bound != self.headline:
+                    continue
                 standing = f"{self.worst.count(bound)} of {len(self.images)} stand"
                 self.task.advance(1, f"{attack.label} at {bound.label}: {standing}")
-                self._attack("sweep", attack, bound, self.worst.standing(bound, gradient=attack.follows_gradient))
+                rows = self.worst.standing(bound, gradient=attack.follows_gradient)
+                if larger is not None:
+                    rows = rows[self.worst.level[rows] <= self.bounds.index(larger)]
+                self._attack("sweep", attack, bound, rows)
+
+    def _order(self) -> list[tuple[Bound, Bound | None]]:
+        """Bounds in the order of the attacks, those below the headline with the next larger one."""
+        bounds = self.bounds[1:]
+        top = bounds.index(self.headline)
+        below = reversed([*pairwise(bounds[: top + 1])])
+        return [*((bound, None) for bound in bounds[top:]), *below]
 
     def _attack(self, phase: str, attack: PlannedAttack, bound: Bound, rows: Tensor) -> Tensor:
         """Attack the images `rows` in batches and record what broke; returns those images."""

@@ -597,6 +597,25 @@ def gradient_rule(model: nn.Module, rule: Rule | str) -> Iterator[None]:
             _SWAPPED.reset(token)
 
 
+def keep_rows(model: object, kept: Tensor) -> bool:
+    """Continue with some rows of a batch, a mask [B], under rules that keep statistics for each row (ASSG).
+
+    Returns:
+        False if the batch must stay together, because the statistics cannot follow: an adapter holds them, or they are
+        of other rows than those of the batch, such as several draws of one image.
+    """
+    if not isinstance(model, nn.Module):
+        return True
+    rules = [module.surrogate for module in model.modules() if isinstance(module, Ruled)]
+    statistics = [rule.statistics for rule in rules if isinstance(rule, ASSG)]
+    together = next(_rule_takers(model), None) is not None
+    if together or any(values.shape[1] != len(kept) for averages in statistics for values in averages.values()):
+        return False
+    for averages in statistics:
+        averages.update({name: values[:, kept] for name, values in averages.items()})
+    return True
+
+
 def takes_rule(model: nn.Module, rule: Rule) -> bool:
     """Tell whether `gradient_rule` could use `rule` in `model`."""
     try:
