@@ -201,7 +201,7 @@ def spiking():
         return network, images.double(), network(images.double()).argmax(1)
 
 
-@pytest.mark.parametrize("attack", ["sa-pgd", "apgd", "momentum"])
+@pytest.mark.parametrize("attack", ["sa-pgd", "apgd", "apgd-targeted", "momentum"])
 @pytest.mark.parametrize("rule", ["assg", "assg(start=1)", "arctan"])
 def test_images_that_leave_the_batch_change_nothing_for_those_that_stay(spiking, monkeypatch, attack, rule):
     network, images, labels = spiking
@@ -210,7 +210,8 @@ def test_images_that_leave_the_batch_change_nothing_for_those_that_stay(spiking,
         monkeypatch.setattr(iterative, "FALLEN", share)
         hook = network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
         with seeded(0), hook:
-            return parse(f"{attack}(eps=0.06, iterations=30, rule={rule})")(network, images, labels)
+            name, targeted = attack.removesuffix("-targeted"), ", loss=dlr-targeted, targets=1" * ("-t" in attack)
+            return parse(f"{name}(eps=0.06, iterations=30, rule={rule}{targeted})")(network, images, labels)
 
     together, leaving = list[int](), list[int]()
     expected, adversarial = attacked(1.0, together), attacked(0.0, leaving)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks.gate import Images, Labels, Model, ascend, checked, perturbed, seeded, uniform
@@ -75,7 +75,7 @@ def apgd(
     for run in range(restarts * runs):
         rows = worst.standing
         if loss == "dlr-targeted":
-            chosen: Loss = partial(dlr_targeted, targets=ranked[rows, run % runs])
+            chosen: Loss = _Targeted(ranked[rows, run % runs])
         else:
             chosen = choose_loss(model, loss, mean_logits=mean_logits)
         # A random start, stretched until its largest pixel lies on the surface of the ball.
@@ -84,6 +84,20 @@ def apgd(
         start = perturbed(images[rows], stretched.clamp(-eps, eps))
         climb(worst, rows, start, iterations, chosen, ApgdStep(eps, iterations))
     return finish_by_square(worst, eps, finish, generator)
+
+
+class _Targeted:
+    """The targeted DLR loss with one target class per row of the batch."""
+
+    def __init__(self, targets: Int64[Tensor, " batch"]) -> None:
+        self.targets = targets
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return dlr_targeted(logits, labels, self.targets)
+
+    def keep(self, kept: Bool[Tensor, " batch"]) -> None:
+        """Go on with some rows of the batch."""
+        self.targets = self.targets[kept]
 
 
 @checked("sa-pgd")

@@ -28,7 +28,7 @@ from hiresnn.neurons.rules import RULES, Rule, keep_rows
 Evaluate = Callable[[int, Tensor, Tensor], "tuple[LossGradient, Tensor | None]"]
 """(steps made, rows of the batch, their iterates) -> loss and gradient there, and which rows go on; None keeps all."""
 Step = Callable[[Tensor, Tensor, LossGradient], Tensor]
-"""(images, iterates, loss and gradient there) -> next iterates. One that remembers earlier steps has `keep(kept)`."""
+"""(images, iterates, loss and gradient there) -> next iterates. What it remembers of rows follows `keep(kept)`."""
 FALLEN = 0.1
 """Share of a batch that must be broken before these images leave it, where statistics of a rule must follow."""
 
@@ -211,8 +211,9 @@ def climb(
         standing = ~worst.broken[rows]
         if int(standing.sum()) > (1 - FALLEN) * len(rows) or not keep_rows(worst.model, standing):
             return point, None
-        if hasattr(step, "keep"):
-            step.keep(standing)
+        for part in (step, loss):
+            if hasattr(part, "keep"):
+                part.keep(standing)
         return point, standing
 
     worst.query(*iterate(worst.images, rows, start, iterations, evaluate, step))
