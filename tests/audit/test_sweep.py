@@ -12,7 +12,7 @@ from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.behaviour import Cost
 from hiresnn.audit.build_card import Evidence
 from hiresnn.audit.presets import PROTOCOL, Choice, stage_attack
-from hiresnn.audit.sweep import WorstCase
+from hiresnn.audit.sweep import WorstCase, longer_search
 from hiresnn.errors import AttackError, UsageError
 
 from .small import ONCE, TINY, square, stage
@@ -431,3 +431,33 @@ def test_an_attack_for_the_headline_runs_there_alone(run, network, shown):
     assert set(result.worst.broke(label)) <= {"24/255"}
     pgd_left = int((~result.alone["pgd"]["24/255"] & ~result.alone["fgsm"]["24/255"]).sum())
     assert 0 < result.worst.costs[label].attacked <= pgd_left
+
+
+@pytest.mark.parametrize(
+    ("searches", "expected"),
+    [
+        # (images, gradients, broken); lengths 20, 100, 100, 100: the last two are 200 of 320 and broke 1 + 2
+        ([(50, 1000, 9), (40, 4000, 5), (35, 3500, 1), (34, 3400, 2)], (2.67, 3, 9, 320.0)),
+        # equal halves, of which the second broke nothing: a Poisson count of 0 is at most 3.69 with 97.5 %
+        ([(10, 100, 3), (7, 70, 0)], (2.0, 0, 4, 20.0)),
+        ([(10, 100, 5)], (2.0, 5, 12, 10.0)),
+        ([(10, 0, 0)], None),
+        ([], None),
+    ],
+)
+def test_a_longer_search_is_expected_to_break_what_the_last_half_broke(searches, expected):
+    assert longer_search(searches) == expected
+
+
+def test_the_gradients_and_falls_of_every_search_at_the_headline_are_recorded(run, network, shown):
+    attacks = (
+        stage_attack("momentum", Choice.BEST, iterations=3),
+        stage_attack("momentum", Choice.BEST, iterations=6, random_start=True),
+        square(2),
+    )
+    result = run(network, *shown, stages=(stage(*attacks),))
+    assert len(result.searches) == 2
+    for (images, gradients, broken), steps in zip(result.searches, (3, 6), strict=True):
+        assert 0 < gradients <= steps * images
+        assert gradients >= steps * (images - broken)  # what stands takes every step
+    assert result.searches[0][0] - result.searches[0][2] == result.searches[1][0]

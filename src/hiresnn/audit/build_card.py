@@ -23,7 +23,7 @@ from hiresnn.audit import card as parts
 from hiresnn.audit.behaviour import OWN, InstrumentedModel, outcome, seed_of
 from hiresnn.audit.card import share
 from hiresnn.audit.presets import PROTOCOL
-from hiresnn.audit.sweep import WIDER, AuditResult, Broken, Record
+from hiresnn.audit.sweep import WIDER, AuditResult, Broken, Record, longer_search
 from hiresnn.calls import Bound
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork, record
@@ -91,7 +91,7 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
     headline, classes = curve[config.headline.label], list(about.classes or map(str, range(result.model.classes)))
     with frozen(result.model):
         activity, gallery = _activity(result), _gallery(result, classes)
-    checks = list(result.checks)
+    checks, longer = list(result.checks), longer_search(result.searches)
     if activity:
         silent = ", ".join(layer.name for layer in activity if not layer.clean)
         checks.append(outcome(SPIKES, not silent, "every layer spikes", f"no neuron of {silent} ever spikes"))
@@ -130,7 +130,14 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
         conclusion=conclude(headline, reports[OWN], Evidence.of(result), checks, preset=preset, command=about.repeat),
         activity=activity,
         gallery=gallery,
-        budget=parts.Budget(forward=cost.forward, backward=cost.backward, seconds=cost.seconds),
+        budget=parts.Budget(
+            forward=cost.forward,
+            backward=cost.backward,
+            seconds=cost.seconds,
+            gradients_per_image=round(cost.backward / total, 1),
+            seconds_per_image=round(cost.seconds / total, 4),
+        ),
+        longer=None if longer is None else parts.Longer(**longer._asdict()),
     )
 
 

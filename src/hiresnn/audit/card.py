@@ -213,6 +213,17 @@ class Budget(_Part):
     forward: int
     backward: int
     seconds: float
+    gradients_per_image: float | None = None
+    seconds_per_image: float | None = None
+
+
+class Longer(_Part):
+    """What a longer gradient search at the headline bound would find, extrapolated from its last half."""
+
+    factor: float = Field(description="How many times as many gradients per image.")
+    expected: int = Field(description="Images that it is expected to break beyond those broken, at most.")
+    high: int = Field(description="The same with 95 % confidence (Poisson).")
+    gradients: float = Field(description="Gradients per image of the search that was made, of an image that stands.")
 
 
 class Card(_Part):
@@ -240,6 +251,7 @@ class Card(_Part):
     activity: list[Layer] | None = Field(description="Null if the neurons are not hiresnn's.")
     gallery: list[Picture]
     budget: Budget
+    longer: Longer | None = Field(default=None, description="Null in cards before version 0.3.")
 
     def at(self, bound: str) -> Point:
         """The point of the curve at a bound."""

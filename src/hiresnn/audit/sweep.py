@@ -7,6 +7,7 @@ from small to large, and a broken image is not attacked at a larger bound.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -123,6 +124,8 @@ class AuditResult:
         self.without_gradient: dict[str, Broken] = {}  # what attacks without a gradient broke of the screened images
         self.screened_at, self.selected, self.dropped = self.headline, [OWN], list[str]()  # the best rules first
         self.checks: list[Check] = []
+        # Of every gradient attack at the headline: images attacked, gradients that it took, images that it broke.
+        self.searches: list[tuple[int, int, int]] = []
         size, count = max(1, config.batch_size // model.draws), len(images)
         self.batches = [(start, min(start + size, count)) for start in range(0, count, size)]
 
@@ -210,7 +213,11 @@ class AuditResult:
                 rows = self.worst.standing(bound, gradient=attack.follows_gradient)
                 if larger is not None:
                     rows = rows[self.worst.level[rows] <= self.bounds.index(larger)]
-                self._attack("sweep", attack, bound, rows)
+                spent = replace(self.worst.costs.get(attack.label, Cost()))
+                broken = len(self._attack("sweep", attack, bound, rows))
+                if bound == self.headline and attack.follows_gradient and len(rows):
+                    gradients = self.worst.costs[attack.label].backward - spent.backward
+                    self.searches.append((len(rows), gradients, broken))
 
     def _order(self) -> list[tuple[Bound, Bound | None]]:
         """Bounds in the order of the attacks, those below the headline with the next larger one."""
@@ -279,6 +286,47 @@ class AuditResult:
 
 def _cost(record: Record) -> Cost:
     return Cost(**{name: record[name].item() for name in vars(Cost())})
+
+
+class LongerSearch(NamedTuple):
+    """What a search `factor` times as long at the headline would break: `expected` images, with 95 % at most `high`."""
+
+    factor: float
+    expected: int
+    high: int
+    gradients: float  # per image that stood, of the search that was made
+
+
+def longer_search(searches: Sequence[tuple[int, int, int]]) -> LongerSearch | None:
+    """Extrapolate from the last half of a search, which found what it did while the search doubled.
+
+    Where images fall at very different rates, each doubling of a search breaks as many as the doubling before or fewer.
+    So the images that the last half of the gradients broke are what the next doubling is expected to break at most; the
+    error is that of a Poisson count. Gradients are per image that stood when they were computed.
+
+    Args:
+        searches: in order, (images attacked, gradients that this took, images that this broke).
+
+    Returns:
+        None without a gradient.
+
+    >>> longer_search([(50, 1000, 9), (40, 4000, 5), (35, 3500, 1), (34, 3400, 2)])
+    LongerSearch(factor=2.67, expected=3, high=9, gradients=320.0)
+    """
+    from scipy.stats import chi2  # here, because its import takes longer than most commands
+
+    lengths = [gradients / images for images, gradients, _ in searches]
+    total, last, broken = sum(lengths), 0.0, 0
+    if not total:
+        return None
+    for length, (_, _, fallen) in zip(reversed(lengths), reversed(searches), strict=True):
+        last, broken = last + length, broken + fallen
+        if last >= total / 2:
+            break
+    # A first attack that took more than half of all has nothing before it: then the search doubles.
+    factor = total / (total - last) if last < total else 2.0
+    high = math.ceil(chi2.ppf(0.975, 2 * (broken + 1)) / 2)
+    return LongerSearch(round(factor, 2), broken, high, round(total, 1))
 
 
 class PgdTrace(NamedTuple):

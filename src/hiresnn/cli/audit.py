@@ -126,7 +126,7 @@ def audit(
     display(table(card))
     display(conclusion.headline, soft_wrap=True, style="bold")
     reasons = "".join(f"- {reason}\n" for reason in conclusion.reasons)
-    print(f"{reasons}Next: {conclusion.next_step}\nWritten: {folder / CARD} and {folder / PAGE}")
+    print(f"{_cost(card)}\n{reasons}Next: {conclusion.next_step}\nWritten: {folder / CARD} and {folder / PAGE}")
     if views:
         deployed = json.loads((folder / DEPLOYED).read_bytes())
         rows = numbers_table(
@@ -137,6 +137,16 @@ def audit(
         rows.add_row("all views", *(f"{share:.1f}" for share in deployed["all views"]), style="bold")
         display(rows)
         print(f"Written: {folder / DEPLOYED}")
+
+
+def _cost(card: "Card") -> str:
+    """What the audit cost, and what a longer one would find."""
+    budget, longer = card.budget, card.longer
+    cost = f"Cost: {budget.gradients_per_image:,.0f} gradients and {budget.seconds_per_image:.2g} s per image."
+    if longer is None:
+        return cost
+    more = f"would break about {longer.expected} more images (at most {longer.high}, 95 %)"
+    return f"{cost} A search {longer.factor:g} times as long at {card.setting.headline} {more}."
 
 
 def table(card: "Card") -> Table:
