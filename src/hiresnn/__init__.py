@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hiresnn.version import __version__
 
 if TYPE_CHECKING:
-    from hiresnn import analysis, attacks, audit, data, foreign, hub, models, network, neurons, training
+    from hiresnn import analysis, attacks, audit, certify, data, foreign, hub, models, network, neurons, training
     from hiresnn.analysis.accuracy import evaluate
     from hiresnn.app.networks import save
     from hiresnn.app.targets import load
@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["SpikingNetwork", "__version__", "build", "convert", "evaluate", "fit", "from_pretrained", "gradient_rule"]
 __all__ += ["load", "run_audit", "save"]
-__all__ += ["analysis", "attacks", "audit", "data", "foreign", "hub", "models", "network", "neurons", "training"]
+__all__ += [
+    "analysis",
+    "attacks",
+    "audit",
+    "certify",
+    "data",
+    "foreign",
+    "hub",
+    "models",
+    "network",
+    "neurons",
+    "training",
+]
 
 _HOMES = {"SpikingNetwork": "network", "convert": "network", "build": "models", "gradient_rule": "neurons"}
 _HOMES |= {"fit": "training", "run_audit": "audit", "evaluate": "analysis.accuracy", "from_pretrained": "hub"}

@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 from hiresnn.errors import UsageError, quoted, suggestion, user_code
 
-Subject = Literal["attack", "rule", "view", "threat"]
+Subject = Literal["attack", "rule", "view", "threat", "smoothing"]
 EXAMPLES: dict[Subject, str] = {
     "attack": "pgd(eps=8/255, rule=arctan)",
     "rule": "arctan(alpha=4, reset=True)",
     "view": "int8(channel=True, leak=1)",
     "threat": "flips(direction=add)",
+    "smoothing": "gaussian(sigma=0.25, n=1000)",
 }
 Kind = Literal["attacks", "rules"]
 

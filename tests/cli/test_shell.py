@@ -16,7 +16,19 @@ from hiresnn.errors import DataError, UsageError
 from .commands import plain, run
 
 COMMANDS = {
-    *("quickstart", "train", "resume", "evaluate", "audit", "export", "report", "board", "publish", "reproduce"),
+    *(
+        "quickstart",
+        "train",
+        "resume",
+        "evaluate",
+        "audit",
+        "certify",
+        "export",
+        "report",
+        "board",
+        "publish",
+        "reproduce",
+    ),
     *("import-checkpoint", "attacks", "rules", "doctor", "recipes", "analyze", "zoo"),
 }
 

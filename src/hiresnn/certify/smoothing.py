@@ -226,15 +226,16 @@ def attack_smoothed(
         for position, (image, label) in enumerate(zip(images, labels, strict=True)):
             with seeded(_seed(seed, position)):
                 generator = torch.Generator().manual_seed(_seed(seed + 1, position))
-                moved, reached = image, broken(image, int(label), generator)
-                for _ in range(steps):
-                    if reached:
-                        break
+                moved, reached = image, False
+                for _ in range(steps + 1):
                     start = moved.detach().requires_grad_()
-                    loss = F.cross_entropy(model(smoothing.draw(start, draws, generator)), label.expand(draws))
-                    (gradient,) = torch.autograd.grad(loss, start)
+                    logits = model(smoothing.draw(start, draws, generator))
+                    if (logits.argmax(1) == label).sum() < draws / 2 and (
+                        reached := broken(moved, int(label), generator)
+                    ):
+                        break
+                    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, label.expand(draws)), start)
                     moved = (start + step * F.normalize(gradient.flatten(), dim=0).view_as(image)).detach().clamp(0, 1)
-                    reached = broken(moved, int(label), generator)
                 low, high = 0.0, 1.0
                 for _ in range(8 if reached else 0):
                     middle = (low + high) / 2

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from hiresnn.cli.audit import audit, board, report
+from hiresnn.cli.certify import certify
 from hiresnn.cli.common import document
 from hiresnn.cli.doctor import doctor, quickstart
 from hiresnn.cli.evaluate import analyze, attacks, evaluate, rules
@@ -20,7 +21,14 @@ from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.process import keep_kernels, keep_memory, leads
 from hiresnn.version import __version__
 
-COMPUTING = {"quickstart", "train", "resume", "evaluate", "audit"}  # for long: they keep memory and compiled kernels
+COMPUTING = {
+    "quickstart",
+    "train",
+    "resume",
+    "evaluate",
+    "audit",
+    "certify",
+}  # for long: they keep memory and compiled kernels
 CONTINUED = {"quickstart", "resume", "audit"}  # they continue their work when the same line is run again
 
 app = typer.Typer(
@@ -33,7 +41,7 @@ app = typer.Typer(
 app.command()(quickstart)
 app.command(cls=Train)(train)
 app.command(cls=Publish)(publish)
-for command in (resume, evaluate, audit, export, report, board, import_checkpoint, attacks, rules, doctor):
+for command in (resume, evaluate, audit, certify, export, report, board, import_checkpoint, attacks, rules, doctor):
     app.command()(command)
 for name, group in {"recipes": recipes_app, "analyze": analyze, "zoo": zoo}.items():
     document(group)

@@ -434,3 +434,31 @@ def _read_entry(path: Path, name: str, target: str) -> Entry:
     except HiresnnError as error:
         problem = str(error)
     return Entry(name, path, card, price, problem, unchecked)
+
+
+def certify_page(result: Mapping[str, Any]) -> str:
+    """The page of `hiresnn certify`: certified accuracy and what attacks leave, one chart per norm."""
+    figures: Figures = []
+    linf, audited = result["linf"], result["audit"]
+    lines = [("certified by interval bounds", linf["certified"]), ("worst case of the audit", linf["worst"])]
+    series = [
+        Series(name, tuple(Dot(x, y) for x, y in enumerate(values) if y is not None))
+        for name, values in lines
+        if values is not None and (audited or values is linf["certified"])
+    ]
+    y, about = (
+        charts.percent_axis("accuracy, %"),
+        "Certified accuracy below, attacked accuracy above; values in the tables.",
+    )
+    if series:
+        frame = {"y": y, "title": "Accuracy by L-infinity bound", "description": about}
+        figures.append(("The network itself, L-infinity", _over_bounds(series, linf["bounds"], "linf", frame)))
+    for number, entry in enumerate(result["smoothed"]):
+        lines = [("certified", entry["certified"]), ("nearest image found by the attack", entry["attacked"])]
+        dots = [(name, zip(entry["radii"], values, strict=True)) for name, values in lines if values is not None]
+        series = [Series(name, tuple(Dot(x, y) for x, y in pairs)) for name, pairs in dots]
+        x = number_axis(f"{entry['norm']} radius", entry["radii"], zero=True)
+        chart = Chart(x, y, f"Accuracy by {entry['norm']} radius", about, width=420, height=290)
+        heading = f"The smoothed network, {entry['smoothing']}, {entry['norm']}"
+        figures.append((heading, legend(series) + chart.draw(series, f"smoothed-{number}")))
+    return rendered("certify.html", result=result, figures=figures)
