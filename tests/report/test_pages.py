@@ -77,11 +77,11 @@ def test_the_curve_has_one_row_per_bound(page, tables):
 def test_attacks_are_in_order_with_their_cost_before_the_bounds(page, tables, card):
     rows = tables(page)["Images that each attack was the first to break, by bound, and its cost"]
     assert rows[0][:4] == ["attack", "images", "cost", "0.5/255"]
-    assert [row[0].split(" apgd:")[0].split(" cross")[0] for row in rows[1:4]] == ["fgsm", "pgd", "apgd assg"]
+    assert [row[0].split(" apgd:")[0].split(" cross")[0] for row in rows[1:3]] == ["FGSM fgsm", "PGD pgd"]
     assert len(rows) == 1 + len(card.attacks)
     cost = "3.1 s 40,321 forward 20,160 backward"
-    assert " | ".join(rows[1]) == f"fgsm cross-entropy | 1,600 | {cost} | 2 | 6 | 17 | 35 | 65 | 27 | 9 | 7"
-    square = next(row for row in rows if row[0].startswith("square"))
+    assert " | ".join(rows[1]) == f"FGSM fgsm cross-entropy | 1,600 | {cost} | 2 | 6 | 17 | 35 | 65 | 27 | 9 | 7"
+    square = next(row for row in rows if row[0].startswith("Square"))
     # From 0.5/255 on; an attack that breaks no image has a dash.
     assert square[3:8] == ["–", "–", "–", "1", "3"]
 
@@ -105,7 +105,7 @@ def test_the_heat_map_marks_the_lowest_in_words(page, tables):
 
 def test_sections_come_in_the_order_of_the_argument(page):
     headings = re.findall(r'<h2 id="([\w-]+)"', page)
-    assert " ".join(headings) == "curve attacks rules masking checks gallery activity unbroken reproduce"
+    assert " ".join(headings) == "gallery curve attacks rules masking checks activity unbroken reproduce"
     assert re.findall(r'<li><a href="#([\w-]+)"', page) == headings
 
 
@@ -226,6 +226,40 @@ def test_the_headline_reasons_and_next_command_come_first(page, card):
     assert f"Next: {card.conclusion.next_step}" in found
 
 
+def test_under_report_no_number_there_is_no_large_number(make_card, card):
+    unreliable = make_card(conclusion=card.conclusion.model_copy(update={"verdict": "unreliable"}))
+    for page, large in ((audit_page(card), True), (audit_page(unreliable), False)):
+        assert ('class="value"' in page.partition("<main")[2] + page.partition("<main")[0]) == large
+    assert "none of them is a number to report" in text_of(audit_page(unreliable))
+
+
+def test_overestimated_and_inconclusive_have_different_marks(card, make_card):
+    marks = {"verdict": "overestimated", "own": "inconclusive"}
+    page = audit_page(make_card(conclusion=card.conclusion.model_copy(update=marks)))
+    assert '<span class="badge over">overestimated</span>' in page
+    assert '<span class="badge unsure">inconclusive</span>' in page
+
+
+def test_the_page_names_its_run_and_the_images_that_only_searches_broke(card, make_card):
+    picture = card.gallery[0].model_copy(update={"searched": True})
+    setting = card.setting.model_copy(update={"target": "runs/mine"})
+    label = "sa-pgd:iterations=100,loss=dlr,finish=100,rule=assg"
+    row = card.attacks[0].model_copy(update={"label": label})
+    said = card.conclusion.model_copy(update={"reasons": [f"of the 41 images, {label} broke 30"]})
+    page = audit_page(make_card(
+        gallery=[picture], setting=setting, searched=[3, 17], attacks=[row], conclusion=said,
+        curve=[point.model_copy(update={"gradient": share(123, 200)}) for point in card.curve],
+    ))  # fmt: skip
+    found = text_of(page)
+    assert "<title>Audit of runs/mine</title>" in page
+    assert "2 images fell only to attacks without gradients" in found
+    assert "3, 17" in found
+    assert "only a search without gradients broke it" in found
+    assert "123 of 200" in found
+    words_of = "SA-PGD with ASSG, 100 steps, DLR loss, then a Square search of 100 queries"
+    assert f'of the 41 images, <span title="{label}">{words_of}</span> broke 30' in page
+
+
 def test_failed_checks_of_the_network_are_marked(page, tables):
     rows = tables(page)["Checks of the network’s behaviour"]
     assert rows[2] == ["finite logits", "failed", "3 of 200 images give logits that are not finite"]
@@ -327,6 +361,10 @@ def test_cards_with_different_bounds_share_one_axis(runs, card):
         (words.number(12345.6), "12,346"),
         (words.number(1e308), "1e+308"),
         (words.number(None), "–"),
+        (words.attack("sa-pgd:iterations=100,rule=assg/start=1"), "SA-PGD with ASSG (start=1), 100 steps"),
+        (words.attack("pgd-restarts:restarts=1,loss=margin"), "PGD with restarts, 1 start, margin loss"),
+        (words.attack("apgd:loss=dlr (added)"), "APGD, DLR loss (added)"),
+        (words.attack("transfer from b"), "transfer from b"),
         (words.plain(True), "true"),
         (words.plain([0.6, 0.8]), "[0.6, 0.8]"),
         (words.plain("x" * 301), "x" * 300 + "…"),

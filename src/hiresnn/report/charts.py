@@ -228,7 +228,17 @@ def templates() -> Environment:
     result = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    filters = (words.percent, words.change, words.bound, words.breakable, words.number, words.plain, duration)
+    filters = (
+        words.percent,
+        words.change,
+        words.bound,
+        words.breakable,
+        words.attack,
+        words.in_words,
+        words.number,
+        words.plain,
+        duration,
+    )
     result.filters |= {function.__name__: function for function in filters}
     result.globals |= {"dashes": DASHES, "markers": MARKERS, "colours": SERIES, "heat_style": heat_style}
     result.globals |= {"interval": words.interval, "missing": words.MISSING, "version": __version__}

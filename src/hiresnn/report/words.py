@@ -2,9 +2,10 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 MISSING, UNBOUNDED = "–", "inf"
 LONGEST = 300  # characters of a setting
@@ -41,6 +42,52 @@ def ticks(labels: list[str]) -> tuple[list[str], str]:
 def breakable(text: str) -> Markup:
     """A name, escaped, that may wrap after its commas and colons."""
     return Markup("<wbr>").join(re.split(r"(?<=[,:])", text))
+
+
+NAMES = {
+    "fgsm": "FGSM", "pgd": "PGD", "pgd-restarts": "PGD with restarts", "apgd": "APGD", "sa-pgd": "SA-PGD",
+    "square": "Square search", "noise": "random noise", "greedy": "greedy PGD", "autoattack": "AutoAttack",
+}  # fmt: skip
+RULE_NAMES = {"assg": "ASSG", "bptr": "BPTR", "rga": "RGA", "hart": "HART", "pdsg": "PDSG"}
+UNITS = {"iterations": "steps", "restarts": "starts", "queries": "queries", "draws": "draws", "targets": "targets"}
+LOSSES = {"dlr": "DLR", "dlr-targeted": "targeted DLR", "margin": "margin", "cross-entropy": "cross-entropy"}
+
+
+def attack(label: str) -> str:
+    """An attack as one says it, such as "SA-PGD with ASSG, 100 steps"; a label that is none of the package's as it is.
+
+    >>> attack("sa-pgd:iterations=100,loss=dlr,finish=100,rule=assg/start=1")
+    'SA-PGD with ASSG (start=1), 100 steps, DLR loss, then a Square search of 100 queries'
+    """
+    name, _, rest = label.removesuffix(" (added)").partition(":")
+    if name not in NAMES:
+        return label
+    options = dict(part.partition("=")[::2] for part in rest.split(",") if part)
+    rules = []
+    for rule in filter(None, options.pop("rule", "").split("+")):
+        head, _, detail = rule.partition("/")
+        rules.append(RULE_NAMES.get(head, head) + (f" ({detail})" if detail else ""))
+    said = [NAMES[name] + (f" with {' and '.join(rules)}" if rules else "")]
+    finish = options.pop("finish", "")
+    for option, value in options.items():
+        unit = UNITS.get(option)
+        loss = f"{LOSSES.get(value, value)} loss" if option == "loss" else f"{option} {value}"
+        said.append(f"{value} {unit[:-1] if value == '1' else unit}" if unit else loss)
+    said += [f"then a Square search of {finish} queries"] if finish else []
+    return ", ".join(said) + (" (added)" if label.endswith(" (added)") else "")
+
+
+def in_words(text: str, rows: Iterable[Any]) -> Markup:
+    """A sentence in which each attack of `rows` is said, with its exact label on hover."""
+    labels = {str(escape(row.label)): row.label for row in rows if ":" in row.label and attack(row.label) != row.label}
+    if not labels:
+        return escape(text)
+    longest_first = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
+
+    def said(match: re.Match[str]) -> str:
+        return Markup('<span title="{}">{}</span>').format(labels[match[0]], attack(labels[match[0]]))
+
+    return Markup(re.sub(longest_first, said, str(escape(text))))
 
 
 def number(value: float | None) -> str:
