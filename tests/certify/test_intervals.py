@@ -160,3 +160,38 @@ def test_other_networks_and_operations_are_refused():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 3), nn.Flatten())
     with pytest.raises(UsageError, match="last layer"):
         margins(converted(layers=flat), torch.rand(2, 1, 1, 3).double(), torch.tensor([0, 1]), 0.1)
+
+
+class Odd(nn.Module):
+    """Two layers with one operation between them that bounds do not know."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.first, self.relu, self.last, self.operation = nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2), operation
+
+    def forward(self, images):
+        return self.last(self.operation(self.relu(self.first(images.flatten(1)))))
+
+
+@pytest.mark.filterwarnings("ignore::hiresnn.network.ConversionWarning")
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda spikes: torch.cat([spikes[:, :2], spikes[:, 2:]], 1),
+        lambda spikes: torch.add(spikes, spikes, alpha=-3),
+        lambda spikes: spikes * spikes,
+        lambda spikes: spikes + 1,
+        lambda spikes: spikes - spikes,
+        lambda spikes: spikes.T.T,
+    ],
+)
+def test_no_operation_loses_a_bound_in_silence(operation):
+    network = converted(layers=Odd(operation))
+    with pytest.raises(UsageError, match="do not know"):
+        margins(network, torch.rand(2, 1, 1, 3).double(), torch.tensor([0, 1]), 0.1)
+
+
+def test_shapes_that_a_network_reads_from_its_rows_are_followed():
+    network = converted(layers=Odd(lambda spikes: spikes.reshape(spikes.shape[0], spikes.size(1))))
+    images, labels = torch.rand(4, 1, 1, 3).double(), torch.tensor([0, 1, 0, 1])
+    torch.testing.assert_close(margins(network, images, labels, 0.0), differences(network, images, labels))

@@ -11,7 +11,8 @@ a layer is the staircase of `hiresnn.network.rate_form`.
 import copy
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -30,10 +31,11 @@ ROUNDING = 1e-5
 LINEAR = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity, AveragePool)
 """Layers without an offset and with factors >= 0, which pass on midpoint and radius alike."""
 RESHAPES = ("reshape", "flatten", "view", "with_time", "contiguous", torch.flatten, torch.reshape)
-SIZES = ("size", "dim", getattr, operator.getitem)
+SIZES = ("size", "dim", getattr)
 
 
-class Interval(NamedTuple):
+@dataclass(frozen=True)
+class Interval:
     """Bounds of rows that have time, summed over the timesteps up to each; else bounds of the rows of every step."""
 
     middle: Tensor
@@ -61,14 +63,17 @@ class _Bounds(fx.Interpreter):
     def __init__(self, network: SpikingNetwork, slack: float) -> None:
         super().__init__(network.layers, garbage_collect_values=True)
         self.slack, self.last = slack, cast("fx.Node", [*network.layers.graph.nodes][-1].args[0])
-        if not isinstance(self.submodules.get(str(self.last.target)), nn.Linear):
-            raise UsageError("interval bounds need a network whose last layer is a torch.nn.Linear.")
+        calls = [node for node in network.layers.graph.nodes if node.target == self.last.target]
+        if not isinstance(self.submodules.get(str(self.last.target)), nn.Linear) or len(calls) > 1:
+            raise UsageError("interval bounds need a network whose last layer is a torch.nn.Linear, called once.")
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         layer, (rows, *rest) = self.submodules[target], args
         if target == self.last.target:
             return rows
-        middle, radius = rows
+        if not isinstance(rows, Interval):
+            raise self._refused(target, f"{type(layer).__name__}, on a constant")
+        middle, radius = rows.middle, rows.radius
         if isinstance(layer, LIF):
             radius = radius + self.slack * layer.threshold
             lower, upper = layer(middle - radius, *rest), layer(middle + radius, *rest)
@@ -92,13 +97,21 @@ class _Bounds(fx.Interpreter):
         return self._called(target, args, kwargs, super().call_function)
 
     def _called(self, target: Any, args: Any, kwargs: Any, run: Callable[..., Any]) -> Any:
-        if target in (operator.add, operator.iadd, torch.add) and all(isinstance(part, Interval) for part in args):
+        parts: list[Any] = []
+        fx.node.map_aggregate((args, kwargs), parts.append)
+        intervals = [part for part in parts if isinstance(part, Interval)]
+        if not intervals:
+            return run(target, args, kwargs)
+        if target in (operator.add, operator.iadd, torch.add) and len(intervals) == len(parts) == 2:
             return Interval(args[0].middle + args[1].middle, args[0].radius + args[1].radius)
-        if target in SIZES or not any(isinstance(part, Interval) for part in args):
-            return run(target, tuple(part.middle if isinstance(part, Interval) else part for part in args), kwargs)
-        if target in RESHAPES:
-            halves = ([getattr(part, half, part) for part in args] for half in Interval._fields)
-            return Interval(*(run(target, tuple(half), kwargs) for half in halves))
+        if len(intervals) == 1 and (target in SIZES or target in RESHAPES):
+            middle = fx.node.map_aggregate(args, lambda part: part.middle if isinstance(part, Interval) else part)
+            radius = fx.node.map_aggregate(args, lambda part: part.radius if isinstance(part, Interval) else part)
+            value = run(target, middle, kwargs)
+            if target in SIZES and not isinstance(value, Tensor):
+                return value
+            if target in RESHAPES:
+                return Interval(value, run(target, radius, kwargs))
         raise self._refused(str(target), "this operation")
 
     def _refused(self, layer: str, kind: str) -> UsageError:
@@ -125,9 +138,8 @@ def margins(
     low, high = (images - radius).clamp(0, 1), (images + radius).clamp(0, 1)
     window = Window(network.timesteps, len(images))
     runner = _Bounds(network, slack)
-    middle, radius = (
-        window.by_step(half).sum(0) for half in runner.run(Interval((high + low) / 2, (high - low) / 2), window)
-    )
+    rows = runner.run(Interval((high + low) / 2, (high - low) / 2), window)
+    middle, radius = (window.by_step(half).sum(0) for half in (rows.middle, rows.radius))
     last = cast("nn.Linear", runner.submodules[runner.last.target])
     weight = (
         last.weight[labels, None] - last.weight
