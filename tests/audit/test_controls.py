@@ -13,7 +13,7 @@ from hiresnn.audit import PRESETS, AuditConfig, InstrumentedModel, audit
 from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.behaviour import OWN, ROUNDING
 from hiresnn.audit.build_card import report
-from hiresnn.audit.presets import ADAPTIVE
+from hiresnn.audit.presets import ADAPTIVE, StageAttack
 from hiresnn.neurons.rules import ASSG
 
 from .conftest import EXAMPLES, HARD
@@ -27,9 +27,9 @@ def lighter(preset):
 
     def light(stage):
         attacks = []
-        for spec, rule, first in stage.attacks:
+        for spec, rule, first, top in stage.attacks:
             options = {name: min(value, most[name]) if name in most else value for name, value in spec.options.items()}
-            attacks.append((replace(spec, options=options), rule, first))
+            attacks.append(StageAttack(replace(spec, options=options), rule, first, top))
         return replace(stage, sample=20, iterations=10, queries=50, directions=5, noise=10, attacks=tuple(attacks))
 
     return replace(PRESETS[preset], stages=tuple(map(light, PRESETS[preset].stages)))
