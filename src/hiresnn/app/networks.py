@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -89,6 +90,9 @@ def save(model: nn.Module, path: str | Path) -> None:
     header: dict[str, Any] = {"format": FORMAT, "spec": spec_of(model)}
     if isinstance(model, SpikingNetwork):
         header["spiking"] = _describe(model)
+        if header["spec"] is None:
+            text = "%s does not hold the structure of your own network: load it with hiresnn.load(path, ann=...)."
+            logging.getLogger("hiresnn").warning(text, path)
     elif header["spec"] is None:
         raise UsageError(f"{type(model).__name__} is no hiresnn network; save its state_dict yourself.")
     tensors: dict[str, Tensor] = {}

@@ -7,11 +7,13 @@ Accuracies are in percent. A bound is an L-infinity radius in pixel units, writt
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hiresnn.errors import UsageError
 from hiresnn.files import read_json
 
 REPEATED, BATCH, CONSTANT = "repeated calls", "batch order and size", "dependence on the image"
@@ -256,6 +258,38 @@ class Card(_Part):
     def at(self, bound: str) -> Point:
         """The point of the curve at a bound."""
         return next(point for point in self.curve if point.bound == bound)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the number to report, the curve, and up to six images, clean beside attacked."""
+        rows = "".join(
+            f"<tr><td>{escape(point.bound)}</td><td>{point.worst.percent:.1f} ({point.worst.low:.1f}-"
+            f"{point.worst.high:.1f})</td><td>{point.pgd.percent:.1f}</td></tr>"
+            for point in self.curve
+        )
+        style = 'style="width:56px;image-rendering:pixelated" src="data:image/png;base64,'
+        pictures = "".join(
+            f'<img {style}{escape(picture.clean)}" alt="clean">'
+            f'<img {style}{escape(picture.adversarial)}" alt="attacked"> '
+            f"{escape(picture.label)} read as {escape(picture.predicted)} at {escape(picture.bound)}<br>"
+            for picture in self.gallery[:6]
+        )
+        head = "<tr><th>bound</th><th>worst case, %</th><th>PGD as in the paper, %</th></tr>"
+        return f"<p><b>{escape(self.conclusion.headline)}</b></p><table>{head}{rows}</table><p>{pictures}</p>"
+
+    def plot(self) -> Any:
+        """Draw the curve as a `matplotlib.figure.Figure`: worst case with its 95 % interval, PGD, FGSM and noise."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise UsageError("plot needs matplotlib, which is not installed; run: pip install matplotlib") from None
+        figure = Figure(figsize=(6, 3.5), layout="constrained")
+        axes, bounds = figure.subplots(), [point.bound for point in self.curve]
+        for name, title in (("worst", "worst case"), ("pgd", "PGD"), ("fgsm", "FGSM"), ("noise", "noise")):
+            axes.plot(bounds, [getattr(point, name).percent for point in self.curve], marker="o", label=title)
+        axes.fill_between(bounds, [p.worst.low for p in self.curve], [p.worst.high for p in self.curve], alpha=0.2)
+        axes.set(title=self.subject.name, xlabel="bound on each pixel", ylabel="accuracy (%)", ylim=(0, 100))
+        axes.legend()
+        return figure
 
     @model_validator(mode="after")
     def _headline_on_curve(self) -> Card:

@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from html import escape
 from types import MappingProxyType
 from typing import Any
 
@@ -130,6 +131,16 @@ class SpikingNetwork(nn.Module):
         if window.carried:
             window.logits = logits
         return logits
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: T, and the threshold and leak of each layer of neurons."""
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{lif.threshold.item():.3g}</td><td>{lif.leak.item():.3g}</td></tr>"
+            for name, lif in self.neurons.items()
+        )
+        weights = sum(parameter.numel() for parameter in self.parameters())
+        head = "<tr><th>neurons</th><th>threshold</th><th>leak</th></tr>"
+        return f"<p><b>SpikingNetwork</b>, T = {self.timesteps}, {weights:,} weights</p><table>{head}{rows}</table>"
 
     def fuse(self, fused: int | str = True) -> SpikingNetwork:
         """Choose whether neurons run through torch.compile, several times faster for large networks.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, overload
 
@@ -65,6 +66,16 @@ class FitResult(Generic[Network]):
     network: Network
     rows: list[dict[str, Any]]
     test_accuracy: float | None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the last epoch and the accuracy on test images."""
+        last = self.rows[-1] if self.rows else {}
+        facts = {"epochs": len(self.rows)} | {name: last[name] for name in ("loss", "train_accuracy") if name in last}
+        facts |= {} if self.test_accuracy is None else {"test_accuracy": self.test_accuracy}
+        cells = "".join(
+            f"<tr><th>{name.replace('_', ' ')}</th><td>{value:.4g}</td></tr>" for name, value in facts.items()
+        )
+        return f"<p><b>{escape(type(self.network).__name__)}</b>, trained</p><table>{cells}</table>"
 
 
 # For type checkers: by its name, each method but "ann" trains a spiking network, whatever network it was given.
