@@ -23,6 +23,7 @@ COMMANDS = {
         "evaluate",
         "audit",
         "certify",
+        "events",
         "export",
         "report",
         "board",

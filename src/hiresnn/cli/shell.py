@@ -16,7 +16,7 @@ from hiresnn.cli.common import document
 from hiresnn.cli.doctor import doctor, quickstart
 from hiresnn.cli.evaluate import analyze, attacks, evaluate, rules
 from hiresnn.cli.exchange import Publish, export, import_checkpoint, publish, zoo
-from hiresnn.cli.train import Train, recipes_app, resume, train
+from hiresnn.cli.train import Train, events, recipes_app, resume, train
 from hiresnn.errors import HiresnnError, LostProcessError, UsageError
 from hiresnn.process import keep_kernels, keep_memory, leads
 from hiresnn.version import __version__
@@ -41,7 +41,20 @@ app = typer.Typer(
 app.command()(quickstart)
 app.command(cls=Train)(train)
 app.command(cls=Publish)(publish)
-for command in (resume, evaluate, audit, certify, export, report, board, import_checkpoint, attacks, rules, doctor):
+for command in (
+    resume,
+    evaluate,
+    audit,
+    certify,
+    export,
+    report,
+    board,
+    import_checkpoint,
+    attacks,
+    rules,
+    events,
+    doctor,
+):
     app.command()(command)
 for name, group in {"recipes": recipes_app, "analyze": analyze, "zoo": zoo}.items():
     document(group)

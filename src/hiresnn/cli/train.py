@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -252,3 +252,37 @@ def check(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
         f"{file} is valid: {recipe.name}, {network} on {recipe.data.source}, "
         f"method {recipe.method}{timesteps}, seed {recipe.seed}."
     )
+
+
+def events(
+    source: Annotated[str, typer.Argument(metavar="SOURCE")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz")],
+    bins: Annotated[int, typer.Option(min=1, metavar="T")] = 12,
+    cells: Annotated[Literal["binary", "integer"], typer.Option()] = "binary",
+    by: Annotated[Literal["time", "number"], typer.Option()] = "time",
+    size: Annotated[int | None, typer.Option(min=1, metavar="N")] = None,
+) -> None:
+    """Make event grids of images, by simulated saccades, or of recordings of an event camera, for --data FILE.npz.
+
+    - hiresnn events mnist -o saccade-mnist.npz
+    - hiresnn events recordings --bins 10 --by number -o recordings.npz
+
+    Options:
+        source: Images, as for --data of hiresnn train, or a folder of recordings, train/CLASS/NAME.npz (or .npy) and
+            test/CLASS/NAME.npz with x, y, t and p of each event.
+        out: The archive to write or to replace.
+        bins: Time bins, one for each timestep of the network; a divisor of 96 for images.
+        cells: binary cells say whether there was an event, integer cells how many there were.
+        by: Bins of recordings have equal time, or an equal number of events.
+        size: Scale and crop images to this height and width first.
+    """
+    from hiresnn.data import load, load_recordings, save_archive, simulated
+
+    if out.suffix != ".npz" or not out.absolute().parent.is_dir():
+        raise UsageError(f"--out {out} must end in .npz and lie in a folder that exists.")
+    if next(Path(source).glob("train/*/*.np[yz]"), None) is not None:
+        dataset = load_recordings(Path(source), bins=bins, by=by, events=cells)
+    else:
+        dataset = simulated(load(source, size=size), bins=bins, events=cells)
+    save_archive(dataset, out)
+    print(f"Wrote {out}: {dataset.summary}, {bins} bins, {cells} cells.")
