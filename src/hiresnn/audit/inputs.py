@@ -91,4 +91,4 @@ def image_form(
         )
     scaled = ((rows - limits[0]) / (limits[1] - limits[0])).clamp(0, 1)
     size = (1,) * (3 - len(shape)) + shape if len(shape) <= 3 else (*shape[:2], math.prod(shape[2:]))
-    return ImageForm(network, shape, *limits, batch_axis), scaled.reshape(len(rows), *size)
+    return ImageForm(network, shape, limits[0], limits[1], batch_axis), scaled.reshape(len(rows), *size)
