@@ -45,18 +45,15 @@ def attacked(
     return adversarial
 
 
-def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    with torch.no_grad():
-        return 100 * float((network(images).argmax(1) == labels).float().mean())
-
-
 def row(network: nn.Module, images: Tensor, labels: Tensor, step: float, iterations: int) -> dict[str, list[float]]:
     """Data type of the loss -> accuracy in percent at each factor."""
     cells: dict[str, list[float]] = {"float32": [], "float64": []}
     for name, percent in cells.items():
         for factor in FACTORS:
             parts = [
-                accuracy(network, attacked(network, *part, factor, getattr(torch, name), step, iterations), part[1])
+                hiresnn.evaluate(
+                    network, attacked(network, *part, factor, getattr(torch, name), step, iterations), part[1]
+                )
                 * len(part[1])
                 for part in zip(images.split(BATCH), labels.split(BATCH), strict=True)
             ]

@@ -16,7 +16,7 @@ from hiresnn.files import write_atomically
 from hiresnn.process import keep_kernels, keep_memory
 from reproduction import page
 from reproduction.measure import measure
-from reproduction.page import AGREES, DIFFERS, OPEN, UNCLEAR, Page, Table
+from reproduction.page import AGREES, DIFFERS, OPEN, UNCLEAR, Cell, Claim, Page, Table
 from reproduction.paper import NotAtThisScaleError, Run, Scale, section, text
 from reproduction.results import MissingValueError, Results
 from reproduction.study import Measurement, StoredValue, Study
@@ -29,7 +29,8 @@ Task = Run | Measurement  # a training, or a value of trained networks
 
 def claims_page(results: Results) -> Page:
     """Every claim of abstract, text and conclusion, collected from the pages that judge it."""
-    rows, missing, networks = [], [], []
+    claims: list[tuple[str, Claim]] = []
+    missing, networks = [], []
     for name in every(results.scale):
         part = Results(results.scale, results.records)
         with suppress(NotAtThisScaleError):
@@ -39,25 +40,25 @@ def claims_page(results: Results) -> Page:
                 made = Page([])
                 missing.append(name)
             networks += made.networks
-            for claim in made.claims:
-                said = f"{claim.text} ({claim.of})" if claim.of else claim.text
-                row = [claim.source, claim.text, name, claim.paper, claim.ours, claim.verdict, claim.numbers]
-                rows.append([*row, "rate-cod" in claim.text or "rate cod" in claim.text, said])
+            claims += [(name, claim) for claim in made.claims if claim.source]
         results.asked |= part.asked
-    rows = sorted((row for row in rows if row[0]), key=lambda row: not str(row[0]).startswith("abstract"))
+    claims.sort(key=lambda pair: not pair[1].source.startswith("abstract"))
+    counted = [claim for _, claim in claims if not claim.is_rated]
     verdicts: dict[str, set[str]] = {}
-    for row in rows:
-        if not row[7]:
-            verdicts.setdefault(str(row[1]), set()).add(str(row[5]))
-    counts = Counter(summed(some) for some in verdicts.values())
-    counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (AGREES, DIFFERS, UNCLEAR, OPEN))
-    judged, rated = [row for row in rows if not row[7]], sorted({str(row[2]) for row in rows if row[7]})
-    notes = [text("claims.verdicts"), text("claims.counts", distinct=len(verdicts), rows=len(judged), counted=counted)]
-    notes += [text("claims.rated", pages=", ".join(rated))] if rated else []
+    for claim in counted:
+        verdicts.setdefault(claim.text, set()).add(claim.verdict)
+    counts = Counter(map(summed, verdicts.values()))
+    numbers = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (AGREES, DIFFERS, UNCLEAR, OPEN))
+    notes = [text("claims.verdicts"), text("claims.counts", distinct=len(verdicts), rows=len(counted), counted=numbers)]
+    if rated := sorted({name for name, claim in claims if claim.is_rated}):
+        notes.append(text("claims.rated", pages=", ".join(rated)))
     notes += results.scale.setting_notes(dict.fromkeys(networks), rated=False)
     notes += [f"Not measured at this scale: {', '.join(missing)}."] if missing else []
     columns = ["where", "claim", "page", "paper", "ours", "verdict", "numbers"]
-    rows = [[row[0], row[8], *row[2:7]] for row in rows]
+    rows: list[list[Cell]] = [
+        [claim.source, claim.title, name, claim.paper, claim.ours, claim.verdict, claim.numbers]
+        for name, claim in claims
+    ]
     return Page([Table(text("claims.caption"), columns, rows)], notes=notes, networks=tuple(dict.fromkeys(networks)))
 
 

@@ -47,6 +47,16 @@ class Claim:
     paper: float | None = None
     ours: SeedStat | float | None = None
 
+    @property
+    def title(self) -> str:
+        """The text, and in brackets what it is about."""
+        return f"{self.text} ({self.of})" if self.of else self.text
+
+    @property
+    def is_rated(self) -> bool:
+        """Whether the claim compares with the rate-coded SNN, whose settings are not those of the published code."""
+        return "rate-cod" in self.text or "rate cod" in self.text
+
     def note(self) -> str:
         """One sentence for a page.
 

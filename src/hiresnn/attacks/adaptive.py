@@ -145,7 +145,7 @@ def momentum(
     """Sign steps along a running sum of gradients (MI-FGSM, Dong et al. 2018), halved four times on the way.
 
     m = 0.9 m + g / mean |g|, and the iterate moves by eta sign(m) inside the ball. eta starts at eps / 2 and is halved
-    after each fifth of the steps. Under the rule ASSG this is the strongest search of the package for its cost.
+    after each fifth of the steps.
 
     Args:
         random_start: also the first start is a uniform draw from the ball, not the image itself.

@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from hiresnn.attacks.gate import Model, canonical_names, frozen, options_of, read_option, with_gradients
@@ -260,6 +259,8 @@ def transport(
         return int(shifts.sum())
     if not within:
         return int(np.maximum(before - after, 0).sum())
+    from scipy.optimize import linear_sum_assignment  # here, because every command would wait for its import
+
     distance = np.abs(sources[:, None] - targets)
     costs = np.where(distance > within, len(sources) + 1, distance > 0)
     return int(costs[linear_sum_assignment(costs)].sum())

@@ -28,11 +28,13 @@ Verdict = Literal["agrees", "overestimated", "unreliable"]
 """On the paper's PGD: the worst case agrees with it, the worst case is lower, or no number can be reported."""
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a card: frozen, and without fields that it does not know."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Share(_Part):
+class Share(Part):
     """`count` of `of` images, in percent, with its 95 % interval (Wilson)."""
 
     count: int = Field(ge=0)
@@ -57,7 +59,7 @@ def share(count: int, of: int) -> Share:
     return Share(count=count, of=of, percent=percent, low=low, high=high)
 
 
-class Subject(_Part):
+class Subject(Part):
     """The audited network."""
 
     name: str
@@ -73,7 +75,7 @@ class Subject(_Part):
     fingerprint: str | None = Field(description="SHA-256 of the weights and buffers.")
 
 
-class Images(_Part):
+class Images(Part):
     """The images of the audit."""
 
     name: str
@@ -83,7 +85,7 @@ class Images(_Part):
     size: list[int] = Field(description="Channels, height, width.")
 
 
-class Setting(_Part):
+class Setting(Part):
     """The settings of the audit."""
 
     preset: str
@@ -97,7 +99,7 @@ class Setting(_Part):
     target: str | None = Field(default=None, description="The network as the command line names it.")
 
 
-class Check(_Part):
+class Check(Part):
     """One check of the network's behaviour."""
 
     name: str
@@ -105,7 +107,7 @@ class Check(_Part):
     detail: str
 
 
-class Point(_Part):
+class Point(Part):
     """Accuracy at one bound."""
 
     bound: str
@@ -119,7 +121,7 @@ class Point(_Part):
     )
 
 
-class AttackRow(_Part):
+class AttackRow(Part):
     """One attack: the images that it was the first to break, by bound, and its cost."""
 
     label: str
@@ -133,7 +135,7 @@ class AttackRow(_Part):
     seconds: float
 
 
-class Cell(_Part):
+class Cell(Part):
     """Accuracy that one attack with one rule leaves on the screened images."""
 
     attack: str
@@ -141,7 +143,7 @@ class Cell(_Part):
     standing: Share
 
 
-class Question(_Part):
+class Question(Part):
     """One of the five questions of Athalye et al. 2018; a yes is proof of masking, a no proves nothing."""
 
     name: str
@@ -149,7 +151,7 @@ class Question(_Part):
     evidence: str
 
 
-class RuleReport(_Part):
+class RuleReport(Part):
     """Whether attacks under one gradient rule can be trusted: means over the screened images, from 0 to 1."""
 
     rule: str
@@ -164,7 +166,7 @@ class RuleReport(_Part):
     reasons: list[str]
 
 
-class Screening(_Part):
+class Screening(Part):
     """Every rule alone on the same few images, at one bound."""
 
     bound: str
@@ -175,7 +177,7 @@ class Screening(_Part):
     dropped: list[str] = Field(description="Rules that were the best on too few images to be selected.")
 
 
-class Conclusion(_Part):
+class Conclusion(Part):
     """The number to report, why, and the next command to run."""
 
     verdict: Verdict
@@ -185,7 +187,7 @@ class Conclusion(_Part):
     own: GradientVerdict = Field(description="Whether the network's own gradient can be trusted.")
 
 
-class Layer(_Part):
+class Layer(Part):
     """Spikes of one layer / (neurons * T), clean and attacked at the headline bound."""
 
     name: str
@@ -194,7 +196,7 @@ class Layer(_Part):
     attacked: float
 
 
-class Picture(_Part):
+class Picture(Part):
     """One image and its adversarial version; 8-bit PNGs in base64, the difference amplified around grey."""
 
     index: int = Field(description="Position among the audited images.")
@@ -209,7 +211,7 @@ class Picture(_Part):
     difference: str
 
 
-class Budget(_Part):
+class Budget(Part):
     """The cost of the audit. Passes count images: a pass over a batch of 200 is 200."""
 
     forward: int
@@ -219,7 +221,7 @@ class Budget(_Part):
     seconds_per_image: float | None = None
 
 
-class Longer(_Part):
+class Longer(Part):
     """What a longer gradient search at the headline bound would find, extrapolated from its last half."""
 
     factor: float = Field(description="How many times as many gradients per image.")
@@ -228,7 +230,7 @@ class Longer(_Part):
     gradients: float = Field(description="Gradients per image of the search that was made, of an image that stands.")
 
 
-class Card(_Part):
+class Card(Part):
     """One audit, as card.json holds it."""
 
     schema_version: Literal[2] = 2  # raised when a field is removed or changes its meaning, not for a new one

@@ -82,7 +82,7 @@ class EventConfig:
             EventAttackSpec.parse(text)
 
 
-class EventPoint(parts._Part):
+class EventPoint(parts.Part):
     """Accuracy at one budget."""
 
     budget: int
@@ -91,7 +91,7 @@ class EventPoint(parts._Part):
     worst: parts.Share = Field(description="The worst case per sample over all attacks and rules.")
 
 
-class EventRow(parts._Part):
+class EventRow(parts.Part):
     """One attack: samples attacked, median of their smallest budgets (null for inf), and how often it was the best."""
 
     label: str
@@ -104,7 +104,7 @@ class EventRow(parts._Part):
     seconds: float
 
 
-class EventPicture(parts._Part):
+class EventPicture(parts.Part):
     """A sample before and after: strips of all bins, one below the other before, after and change, as PNG in base64."""
 
     index: int
@@ -117,7 +117,7 @@ class EventPicture(parts._Part):
     summed: str = Field(description="The same three, summed over the bins.")
 
 
-class EventCard(parts._Part):
+class EventCard(parts.Part):
     """One audit on events, as events.json holds it."""
 
     kind: Literal["events"] = "events"

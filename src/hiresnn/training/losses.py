@@ -52,7 +52,7 @@ class CraftedNoise(Noise):
 
     Of event grids kappa has the shape of the bins of one period, [B, T/N, P, H, W]: bin j of a period gets what the
     gradient of bin j of the period before says, of the same sample; the noisy cells, which need not be whole numbers,
-    are clipped to [0, largest cell of the sample] (docs/events.md has the alternatives that were measured).
+    are clipped to [0, largest cell of the sample]; see docs/events.md.
 
     Args:
         step: eps_s, the step along the sign of the input gradient, in pixel units; at least 0.

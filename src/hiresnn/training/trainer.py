@@ -85,7 +85,8 @@ def fit(
     method: SpikingMethod = ..., epochs: int = ..., batch_size: int = ..., lr: float | None = ...,
     noise_step: float = ..., periods: int = ..., timesteps: int = ..., seed: int | None = ..., precision: str = ...,
     rounding: str | None = ..., compile: bool | Literal["auto"] = ..., optimizer: Optimizer | None = ...,
-    schedule: Schedule | None = ..., average: float = ..., selection: Selection | None = ..., ranks: Ranks = ...,
+    schedule: Schedule | None = ..., average: float = ..., selection: Selection | None = ...,
+    before: Callable[[Training, int], object] | None = ..., ranks: Ranks = ...,
     title: str = ..., progress: bool | Progress = ..., checkpoint: str | Path | None = ...,
     settings: Mapping[str, Any] | None = ..., log: Callable[[dict[str, Any]], object] | None = ...,
 ) -> FitResult[SpikingNetwork]: ...  # fmt: skip
@@ -95,7 +96,8 @@ def fit(
     method: Literal["ann"] | Method, epochs: int = ..., batch_size: int = ..., lr: float | None = ...,
     noise_step: float = ..., periods: int = ..., timesteps: int = ..., seed: int | None = ..., precision: str = ...,
     rounding: str | None = ..., compile: bool | Literal["auto"] = ..., optimizer: Optimizer | None = ...,
-    schedule: Schedule | None = ..., average: float = ..., selection: Selection | None = ..., ranks: Ranks = ...,
+    schedule: Schedule | None = ..., average: float = ..., selection: Selection | None = ...,
+    before: Callable[[Training, int], object] | None = ..., ranks: Ranks = ...,
     title: str = ..., progress: bool | Progress = ..., checkpoint: str | Path | None = ...,
     settings: Mapping[str, Any] | None = ..., log: Callable[[dict[str, Any]], object] | None = ...,
 ) -> FitResult[Network]: ...  # fmt: skip
