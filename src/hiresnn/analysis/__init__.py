@@ -7,6 +7,7 @@ from hiresnn.analysis.accuracy import evaluate
 from hiresnn.analysis.conversion import ConversionError, LayerError
 from hiresnn.analysis.energy import PRICES, EnergyReport, LayerOperations, Prices, Traffic, equivalent_bits
 from hiresnn.analysis.operations import Energy, ForeignEnergy, count_operations, energy_counter
+from hiresnn.analysis.raster import spike_raster
 from hiresnn.analysis.spikes import (
     Distances,
     LayerActivity,
@@ -37,5 +38,6 @@ __all__ = [
     "equivalent_bits",
     "evaluate",
     "recording",
+    "spike_raster",
     "spike_rates",
 ]

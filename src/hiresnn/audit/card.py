@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hiresnn.errors import UsageError
+from hiresnn.figures import new_figure
 from hiresnn.files import read_json
 
 REPEATED, BATCH, CONSTANT = "repeated calls", "batch order and size", "dependence on the image"
@@ -268,7 +268,7 @@ class Card(Part):
             f"{point.worst.high:.1f})</td><td>{point.pgd.percent:.1f}</td></tr>"
             for point in self.curve
         )
-        style = 'style="width:56px;image-rendering:pixelated" src="data:image/png;base64,'
+        style = 'style="width:56px;margin:2px;image-rendering:pixelated" src="data:image/png;base64,'
         pictures = "".join(
             f'<img {style}{escape(picture.clean)}" alt="clean">'
             f'<img {style}{escape(picture.adversarial)}" alt="attacked"> '
@@ -280,11 +280,7 @@ class Card(Part):
 
     def plot(self) -> Any:
         """Draw the curve as a `matplotlib.figure.Figure`: worst case with its 95 % interval, PGD, FGSM and noise."""
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise UsageError("plot needs matplotlib, which is not installed; run: pip install matplotlib") from None
-        figure = Figure(figsize=(6, 3.5), layout="constrained")
+        figure = new_figure(6, 3.5)
         axes, bounds = figure.subplots(), [point.bound for point in self.curve]
         for name, title in (("worst", "worst case"), ("pgd", "PGD"), ("fgsm", "FGSM"), ("noise", "noise")):
             axes.plot(bounds, [getattr(point, name).percent for point in self.curve], marker="o", label=title)

@@ -7,6 +7,7 @@ card is events.json; events.npz holds the broken samples with their adversarial 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,6 +147,22 @@ class EventCard(parts.Part):
     conclusion: str
     reasons: list[str]
     gallery: list[EventPicture]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sentence to report, the curve, and up to three samples, summed over the bins."""
+        rows = "".join(
+            f"<tr><td>{point.budget:,}</td><td>{point.worst.percent:.1f} ({point.worst.low:.1f}-"
+            f"{point.worst.high:.1f})</td><td>{point.random.percent:.1f}</td></tr>"
+            for point in self.curve
+        )
+        style = 'style="width:84px;margin:2px;image-rendering:pixelated" src="data:image/png;base64,'
+        pictures = "".join(
+            f'<img {style}{escape(picture.summed)}" alt="before, after and change"> {escape(picture.label)} read as '
+            f"{escape(picture.predicted)} after {picture.spent:,} events<br>"
+            for picture in self.gallery[:3]
+        )
+        head = "<tr><th>budget</th><th>worst case, %</th><th>random moves, %</th></tr>"
+        return f"<p><b>{escape(self.conclusion)}</b></p><table>{head}{rows}</table><p>{pictures}</p>"
 
 
 def standing(smallest: Tensor, budget: int) -> parts.Share:
