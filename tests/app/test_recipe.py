@@ -19,6 +19,7 @@ from hiresnn.app.recipe import (
 )
 from hiresnn.errors import RecipeError
 from hiresnn.files import parse_toml
+from hiresnn.network import CLOSEST
 
 DIGITS = read("digits")
 
@@ -231,3 +232,9 @@ def test_any_text_for_set_is_taken_or_refused_in_a_sentence(key, text):
         message = str(error)
     assert "\n" not in message
     assert len(message) < 1000
+
+
+def test_the_recipe_for_own_networks_converts_as_fit():
+    conversion = read("own").conversion
+    options = {name: getattr(conversion, name.replace("v_init", "start")) for name in CLOSEST}
+    assert options == CLOSEST

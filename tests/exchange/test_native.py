@@ -22,9 +22,9 @@ LABELS = torch.zeros(4).long()
 
 
 KINDS: dict[str, list[dict[str, Any]]] = {
-    "snntorch": [{}, {"reset": "subtract"}, {"reset": "subtract-unleaked"}, {"leak": 1.0}],
-    "spikingjelly": [{}, {"reset": "subtract"}, {"reset": "subtract", "leak": 1.0}],
-    "sinabs": [{}, {"reset": "subtract"}, {"reset": "subtract", "leak": 1.0}],
+    "snntorch": [{}, {"reset": "subtract"}, {"reset": "subtract-unleaked"}, {"leak": 1.0}, {"start": 0.5}],
+    "spikingjelly": [{}, {"reset": "subtract"}, {"reset": "subtract", "leak": 1.0}, {"start": 0.5}],
+    "sinabs": [{}, {"reset": "subtract"}, {"reset": "subtract", "leak": 1.0}, {"start": 0.5}],
 }
 """Library -> the neurons that it has."""
 
@@ -54,7 +54,7 @@ def test_a_library_has_the_spikes_of_the_network_in_every_layer(library, model, 
     assert not any(differing.values()), differing
     assert all(layer.any() for layer in own.values())
     torch.testing.assert_close(found, logits, rtol=0, atol=1e-4)
-    if library == "sinabs":
+    if library == "sinabs" or "start" in kind:  # which no neuron of a library has, so it cannot come back
         return
     read = from_snntorch if library == "snntorch" else from_spikingjelly
     back = read(imported(tmp_path / "a.py").Network().timestep, subject.timesteps)  # and back again
@@ -87,7 +87,6 @@ def test_a_file_notices_other_weights(tmp_path, capsys):
 def test_a_neuron_that_a_library_lacks_is_refused(tmp_path):
     for library, kind, message in (
         ("spikingjelly", {"reset": "subtract-unleaked"}, "'relu1' has reset \"subtract-unleaked\" and a leak"),
-        ("snntorch", {"start": 0.5}, r"'relu1' starts at 0\.5 of its threshold"),
         ("spikingjelly", {"leak": 0.0}, "'relu1': SpikingJelly has no neuron with leak 0"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -376,7 +376,8 @@ def test_an_ann_is_converted_before_it_is_trained_by_a_method_of_spiking_network
     assert result.test_accuracy is not None
     assert same(weights(network), before)
     assert network.training == result.network.training == mode
-    assert "converted to a spiking network with T = 5; result.network" in capfd.readouterr().err
+    call = "convert(ann, images, timesteps=5, threshold_scale=0.7, v_init=0.5, rescale=True); result.network"
+    assert call in " ".join(capfd.readouterr().err.split())
 
 
 def test_fit_converts_as_convert_with_the_closest_options():
@@ -427,7 +428,7 @@ def test_an_ann_that_cannot_be_rescaled_is_converted_without_and_a_line_says_so(
 
     torch.manual_seed(0)
     result = hiresnn.fit(Joined(), (torch.rand(8, 1, 4, 4), torch.arange(8) % 3), epochs=0)
-    assert "The conversion does not rescale the ANN: " in capsys.readouterr().err
+    assert "with the defaults of convert instead, without rescale: " in capsys.readouterr().err
     assert isinstance(result.network, SpikingNetwork)
 
 

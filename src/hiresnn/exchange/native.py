@@ -77,13 +77,15 @@ def write_native(graph: StepGraph, path: Path, library: str, images: Tensor, log
             tensors |= {f"{node.name}.{name}": value for name, value in node.layer.state_dict().items()}
     stored = save({name: value.detach().cpu().float().contiguous().clone() for name, value in tensors.items()})
     spelling = LIBRARIES[library]
-    layers = [(node.name, _expression(node, spelling), _sum(node.sources)) for node in graph.nodes]
+    layers = [(node.name, _expression(node, spelling), _sum(node.sources) + _start(node)) for node in graph.nodes]
+    starts = any(_start(node) for node in graph.nodes)
     normalised = any(isinstance(node.layer, Normalise) for node in graph.nodes)
     loader = PackageLoader("hiresnn.exchange")
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     text = templates.get_template("network.py.jinja").render(
         source=_in_docstring(source), title=spelling.title, file=_in_docstring(path.name), weights=repr(weights.name),
-        library=library, timesteps=graph.timesteps, layers=layers, normalised=normalised, output=_sum(graph.outputs),
+        library=library, timesteps=graph.timesteps, layers=layers, normalised=normalised, starts=starts,
+        output=_sum(graph.outputs),
     )  # fmt: skip
     write_together({weights: stored, path: text.encode()})
     return weights
@@ -122,15 +124,20 @@ def _sum(sources: Sequence[str]) -> str:
     return " + ".join("images" if source == INPUT else source for source in sources)
 
 
+def _start(node: StepNode) -> str:
+    """What the first input of neurons gets in addition, because those of the libraries start at 0 and not at v_init."""
+    layer = node.layer
+    if not isinstance(layer, LIF) or not layer.v_init:
+        return ""
+    return f" + first * {(layer.v_init * layer.threshold).item()!r}"
+
+
 def _expression(node: StepNode, spelling: Library) -> str:
     layer: Any = node.layer
     if isinstance(layer, Normalise):
         return f"Normalise({layer.mean.numel()})"
     if not isinstance(layer, LIF):
         return f"nn.{layer!r}"  # how torch prints a layer is how it is built
-    if layer.v_init:
-        start = f"starts at {layer.v_init:g} of its threshold, but a neuron of {spelling.title} starts at 0"
-        raise UsageError(f"layer {node.name!r} {start}; train with conversion.start = 0.")
     if layer.reset == "subtract-unleaked" and layer.leak.item() != 1 and spelling.title != "snnTorch":
         raise UsageError(
             f'layer {node.name!r} has reset "subtract-unleaked" and a leak, which {spelling.title} does not know; '

@@ -24,7 +24,10 @@ from hiresnn.neurons import LIF, Neuron
 TIMESTEPS = 6
 """Default T of `convert` and `fit`."""
 CLOSEST: dict[str, Any] = {"threshold_scale": 0.7, "v_init": 0.5, "rescale": True}
-"""Options of `convert` that come closest to an ANN of ReLUs without training; `fit` converts with them."""
+"""Options of `convert` that come closest to an ANN of ReLUs without training; `fit` and the recipe `own` use them.
+
+They are not the defaults of `convert`: those are the paper's, so that a call makes the same network in every version.
+"""
 EXACT: dict[str, Any] = {"leak": 1.0, "reset": "subtract", "v_init": 0.5, "wait": True, "trainable": False}
 """Options of neurons whose number of spikes is that of a quantised activation (Bu et al., ICLR 2022)."""
 EXACT_SCALE = 0.8

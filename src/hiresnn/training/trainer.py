@@ -293,7 +293,12 @@ def _of_method(
         return network
     if name == "ann":
         return network
-    progress.line(f"The ANN is converted to a spiking network with T = {timesteps}; result.network is that network.")
+    learned = {"threshold_scale": 1.0} if any(isinstance(module, QCFS) for module in network.modules()) else {}
+    options = {**CLOSEST, **learned}
+    progress.line(
+        f"The ANN is converted to a spiking network, as by convert(ann, images, timesteps={timesteps}, "
+        f"{', '.join(f'{name}={value!r}' for name, value in options.items())}); result.network is that network."
+    )
     with seeded(seed):
         batches: list[Tensor] = []
         for images, _ in UserBatches("train", train, 128, next(network.parameters()).device):
@@ -302,11 +307,10 @@ def _of_method(
                 break
         calibration = torch.cat(batches)[:CALIBRATION_IMAGES]
         converted = partial(convert, network, calibration, timesteps=timesteps, encoding=encoding)
-        learned = {"threshold_scale": 1.0} if any(isinstance(module, QCFS) for module in network.modules()) else {}
         try:
-            return converted(**{**CLOSEST, **learned})
+            return converted(**options)
         except NotRescalableError as error:
-            progress.line(f"The conversion does not rescale the ANN: {error}")
+            progress.line(f"It is converted with the defaults of convert instead, without rescale: {error}")
             return converted()
 
 
