@@ -70,7 +70,7 @@ def test_a_missing_extra_is_absent_with_the_command_that_installs_it(monkeypatch
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     finding = doctor.CHECKS["nir"]()
     assert finding.verdict == "absent"
-    assert re.search(r"export --to nir needs it: pip install \S*nir", finding.detail)
+    assert re.search(r"for export --to nir, run: pip install \S*nir", finding.detail)
 
 
 def test_what_is_cheap_is_checked_before_torch_is_imported():

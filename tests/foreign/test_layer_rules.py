@@ -88,6 +88,13 @@ class OwnLoop(nn.Module):
         return torch.stack(outputs)
 
 
+class Repeated(nn.Sequential):
+    """A network that presents its images T times by itself."""
+
+    def forward(self, images):
+        return torch.stack([super(Repeated, self).forward(images) for _ in range(T)])
+
+
 def library(name):
     return pytest.importorskip(name, exc_type=ImportError)
 
@@ -144,6 +151,15 @@ CASES = {
         0.8, "subtract-unleaked", ">",
         lambda: snntorch(stacked(lambda threshold: Leaky(0.8, threshold)), T, readout="sum"),
     ),
+    "stand-in of snnTorch, own loop": (
+        0.8, "subtract-unleaked", ">",
+        lambda: snntorch(
+            stacked(lambda threshold: Leaky(0.8, threshold), Repeated), T, readout="sum", own_loop=True
+        ),
+    ),
+    "stand-in of SpikingJelly, own loop": (
+        1.0, "subtract", ">=", lambda: spikingjelly(stacked(IFNode, Repeated), T, readout="sum", own_loop=True),
+    ),
     "stand-in of sinabs": (1.0, "subtract", ">=", lambda: sinabs(over_time(IAF), T, readout="sum")),
     "stand-in of sinabs, squeezed": (1.0, "subtract", ">=", lambda: sinabs(stacked(IAFSqueeze), T, readout="sum")),
     "spikingjelly IF": (1.0, "subtract", ">=", lambda: spikingjelly_node("IFNode")),
@@ -199,6 +215,20 @@ def test_the_gradient_is_that_of_the_same_network_of_hiresnn(pair):
         if rule != "conversion":  # which may be cut off everywhere
             assert expected.abs().amax() > 1e-3, rule
         torch.testing.assert_close(gradients(model, rule), expected, rtol=1e-5, atol=1e-5, msg=f"{name}: {rule}")
+
+
+@pytest.mark.parametrize("make", ["snntorch", "spikingjelly"])
+def test_as_many_images_as_timesteps_and_classes_are_told_apart(make):
+    torch.manual_seed(0)
+    neuron = Leaky(0.8, 0.25) if make == "snntorch" else IFNode(0.25)
+    network = Repeated(nn.Flatten(), Double(4, T), neuron).double()
+    model = {"snntorch": snntorch, "spikingjelly": spikingjelly}[make](network, T, own_loop=True).eval()
+    images = torch.rand(T, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    with gradient_rule(model, "unrolled"):
+        (together,) = torch.autograd.grad(model(images).square().sum(), images)
+        apart = [torch.autograd.grad(model(image).square().sum(), image)[0] for image in images[:, None]]
+    assert together.abs().max() > 0
+    torch.testing.assert_close(together, torch.cat(apart))
 
 
 def test_an_elementwise_rule_leaves_the_reset_to_the_library(pair):

@@ -60,6 +60,7 @@ def test_a_network_is_recognised_and_has_the_gradients_of_the_same_one_of_hiresn
     model, twin = recognise(bare, IMAGES), ours(LEAK, reset, condition)
     assert isinstance(model, Unrolled)
     assert (model.timesteps, list(model.spiking)) == (T, ["first", "second"])
+    assert f"{T} timesteps in its own loop, 2 layers of neurons (first, second); class scores are" in model.summary
     for (name, equation), threshold in zip(model.equations().items(), THRESHOLDS, strict=True):
         assert isinstance(equation, Equation), f"{name}: {equation}"
         assert (equation.threshold, equation.leak) == pytest.approx((threshold, LEAK), abs=1e-9)

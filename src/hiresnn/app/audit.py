@@ -27,6 +27,7 @@ from hiresnn.calls import Bound
 from hiresnn.checks import as_floats
 from hiresnn.errors import DataError, RunError, UsageError, command_line
 from hiresnn.files import read_json, write_atomically
+from hiresnn.foreign import Unrolled
 from hiresnn.process import cache_folder
 from hiresnn.progress import Progress
 
@@ -69,6 +70,8 @@ def audit(
     recipe, dataset = subject.recipe, data_of(target, subject, source)
     trial = as_floats(dataset.test.images[:1])
     subject = subject.recognised(trial, timesteps)
+    if isinstance(subject.model, Unrolled):
+        progress.line(f"Network: {subject.model.summary}.")
     if source is not None and source not in data.sources.NAMES:
         progress.line(f"Data: {dataset.summary}.")
     if events is not None and dataset.events:

@@ -110,7 +110,7 @@ def _extra(name: str, use: str, *modules: str) -> Callable[[], Finding]:
     def check() -> Finding:
         if all(map(importlib.util.find_spec, modules)):
             return Finding("ok", use)
-        return Finding("absent", f"{use} needs it: {install_command(name)}")
+        return Finding("absent", f"for {use}, run: {install_command(name)}")
 
     return check
 
@@ -210,7 +210,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "hub": _extra("hub", "publish, and from_pretrained of a hub", "huggingface_hub"),
     "tensorboard": _extra("tensorboard", "train --log tensorboard", "tensorboard"),
     "autoattack": _extra("autoattack", "--attack autoattack", "pyautoattack"),
-    "paper": _extra("paper", "the figures of the paper and of analyze conversion", "matplotlib", "joblib"),
+    "paper": _extra("paper", "figures of the paper, of analyze conversion and in notebooks", "matplotlib", "joblib"),
     "compiler": _compiler,
     "bfloat16": _bfloat16,
     "threads": _threads,

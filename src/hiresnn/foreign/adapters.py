@@ -93,7 +93,7 @@ def spikingjelly(network: nn.Module, timesteps: int, *, own_loop: bool = False, 
         raise UsageError(f"{type(network).__name__} has neurons in both step modes; {fix}.")
     present, layout = (whole_sequence, "sequence") if modes == {"m"} else (each_step, "steps")
     if own_loop:
-        present, layout = once, "any"
+        present, layout = once, layout if len(modes) == 1 else "any"
 
     def show(network: nn.Module, steps: Tensor, output: int) -> Tensor:
         names = {module: _class_names(module) for module in network.modules()}
@@ -148,7 +148,9 @@ def snntorch(network: nn.Module, timesteps: int, *, own_loop: bool = False, **op
 
     slots = [Slot(neuron, "spike_grad", ruled) for neuron in neurons]
     # reset_mem creates new tensors, so a graph in use stays intact.
+    stepwise = all(hasattr(neuron, RESETS["snntorch"]) for neuron in neurons)
     options |= {"own_loop": own_loop, "reset": partial(_call_each, RESETS["snntorch"])}
+    options |= {"layout": "steps" if stepwise else "any"}
     return Unrolled(network, timesteps, library="snnTorch", slots=slots, **options)
 
 

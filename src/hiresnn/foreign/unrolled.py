@@ -248,6 +248,16 @@ class Unrolled(nn.Module):
         spiking = {id(layer) for layer in self._spiking}
         return {name: module for name, module in self.network.named_modules() if id(module) in spiking}
 
+    @property
+    def summary(self) -> str:
+        """How the network is understood, in one line, for whoever did not write the adapter."""
+        names, loop = list(self.spiking), " in its own loop" if self.own_loop else ""
+        listed = f" ({', '.join(names if len(names) <= 4 else [*names[:3], '...'])})" if names else ""
+        return (
+            f"{type(self.network).__name__} ({self.library}), {self.timesteps} timesteps{loop}, {len(names)} layers of "
+            f"neurons{listed}; class scores are the {self.readout} of its output over time"
+        )
+
     def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
         """Return logits [B, K], float32 or float64, of images [B, C, H, W] or event grids [B, T, P, H, W].
 
