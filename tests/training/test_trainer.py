@@ -170,6 +170,33 @@ def test_compiling_can_be_chosen_and_is_said(no_compiler, capsys):
         assert ("Neurons are compiled" in capsys.readouterr().err) is choice
 
 
+def test_a_compiled_ann_trains_as_one_that_is_not_and_a_resumed_training_ends_bit_for_bit_the_same(tmp_path, capsys):
+    def network():
+        torch.manual_seed(0)
+        options = {"in_channels": 1, "image_size": 8, "width": 0.06, "dropout": 0.0, "batch_norm": True}
+        return build("resnet9", 3, activation="qcfs", levels=4, **options)
+
+    def trained(model, compile, **options):
+        options = {**QUIET, "average": 0.5, "progress": True, **options}
+        return fit(model, (PIXELS, LABELS), method="ann", compile=compile, **options).network
+
+    whole = trained(network(), True)
+    assert "The ANN is compiled" in capsys.readouterr().err
+    assert whole._compiled_call_impl is None
+    for name, tensor in trained(network(), False).state_dict().items():
+        torch.testing.assert_close(whole.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
+    with pytest.raises(StoppedError):
+        trained(network(), True, checkpoint=tmp_path / "state.pt", log=stop)
+    assert same(weights(whole), weights(trained(network(), True, checkpoint=tmp_path / "state.pt")))
+
+
+@pytest.mark.parametrize("compile", ["auto", True])
+def test_a_short_training_and_a_network_of_the_user_are_not_compiled(compile, capsys):
+    network = ann() if compile is True else build("resnet9", 3, in_channels=1, image_size=8, width=0.06)
+    fit(network, (PIXELS, LABELS), method="ann", compile=compile, **{**QUIET, "progress": True})
+    assert "compiled" not in capsys.readouterr().err
+
+
 def test_a_data_loader_gives_the_batches_in_its_own_size_and_order():
     one, other = snn(0.0), snn(0.0)  # a DataLoader draws a seed from the generator of the masks
     by_loader = fit(one, DataLoader(TensorDataset(PIXELS / 255, LABELS), 6), **QUIET)

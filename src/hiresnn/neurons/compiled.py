@@ -4,10 +4,12 @@ import functools
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 
 @functools.cache
@@ -55,3 +57,20 @@ def compiles(device_type: str) -> bool:
         return can_fuse(device_type) and bool(kernel(lambda x: x + 1, True)(torch.zeros(8, device=device_type)).all())
     except Exception:
         return False
+
+
+@contextmanager
+def compiled_in_place(*networks: nn.Module) -> Iterator[None]:
+    """Run whole networks through torch.compile in the block; names, weights and hooks of their layers stay the same.
+
+    Every batch size is compiled by itself: code for any size would be slower, and a training that is interrupted would
+    continue with other code, and so with other rounding, than one that is not.
+    """
+    for network in networks:
+        network.compile(dynamic=False)
+    try:
+        with many_specialisations():
+            yield
+    finally:
+        for network in networks:
+            network._compiled_call_impl = None

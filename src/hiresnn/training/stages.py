@@ -55,7 +55,7 @@ class Stages:
             layer.quantises = False
         hooks = [layer.register_forward_pre_hook(set_threshold) for layer in layers]
         with frozen(training.model):
-            training.model(self.images)
+            training.model.forward(self.images)  # not through torch.compile, which would compile the hooks
         for hook in hooks:
             hook.remove()
         if training.average is not None:

@@ -24,7 +24,7 @@ from hiresnn.data.dataset import Batches, LabelledImages, UserBatches
 from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.files import write_atomically
-from hiresnn.models import QCFS
+from hiresnn.models import QCFS, Classifier
 from hiresnn.network import (
     CLOSEST,
     TIMESTEPS,
@@ -36,6 +36,7 @@ from hiresnn.network import (
     memory_format_of,
     uncompiled,
 )
+from hiresnn.neurons.compiled import compiled_in_place, compiles
 from hiresnn.progress import Progress
 from hiresnn.training.loop import PRECISIONS, Average, Method, Schedule, Selection, Training
 from hiresnn.training.methods import METHOD_NAMES, SpikingMethod, instead_of
@@ -45,6 +46,9 @@ from hiresnn.training.ranks import ALONE, Ranks
 CALIBRATION_IMAGES = 512
 """Training images that an ANN is converted with."""
 COMPILING = "Neurons are compiled at the first batch: half a minute the first time on this machine, seconds after that."
+ANN_COMPILING = "The ANN is compiled at the first batches: a minute or two the first time on this machine."
+ANN_COMPILING_PAYS_ABOVE = 400_000
+"""Images of all epochs above which compiling an ANN saves more than the minute or two that it takes."""
 SEAL = b"hiresnn-sha256:"
 """Precedes the SHA-256 at the end of a checkpoint."""
 
@@ -152,7 +156,8 @@ def fit(
         seed: of shuffling, dropout and noise; None draws from torch's generators as they are.
         precision: "float32", or "bfloat16" for convolutions and matrix products.
         rounding: bits that a spiking network is trained for and rounded to, such as "int4"; see docs/deploy.md.
-        compile: whether the neurons run compiled; "auto" decides once, by the work ahead, unless `network.fuse` has.
+        compile: whether the neurons run compiled, or an ANN of `hiresnn.models` with batch norms; "auto" decides once,
+            by the work ahead, unless `network.fuse` has.
         optimizer: of the network's parameters, instead of Adam or SGD; `schedule` sets its learning rate.
         schedule: instead of `epochs` and `lr`.
         average: decay of an average of the weights, which becomes the trained network; 0 for none.
@@ -330,7 +335,8 @@ def _compiled(training: Training, compile: bool | Literal["auto"], seed: int | N
     """
     network, batches = training.model, training.batches
     if not isinstance(network, SpikingNetwork):
-        yield
+        with _compiled_ann(training, compile):
+            yield
         return
     decides = compile == "auto" and network.compiles_when_it_pays
     if decides:
@@ -349,6 +355,24 @@ def _compiled(training: Training, compile: bool | Literal["auto"], seed: int | N
     finally:
         if decides and not network.fused:
             network.fuse("auto")
+
+
+@contextmanager
+def _compiled_ann(training: Training, compile: bool | Literal["auto"]) -> Iterator[None]:
+    """Compile an ANN of this package that has batch norms, whose passes over memory are most of the time of a step."""
+    network = training.model
+    if compile == "auto":
+        compile = training.schedule.epochs * training.images > ANN_COMPILING_PAYS_ABOVE
+    normalised = any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
+    if not (
+        compile and normalised and isinstance(network, Classifier) and compiles(next(network.parameters()).device.type)
+    ):
+        yield
+        return
+    training.progress.line(ANN_COMPILING)
+    averaged = [] if training.average is None else [training.average.model]
+    with compiled_in_place(network, *averaged):
+        yield
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
