@@ -364,6 +364,7 @@ def test_cards_with_different_bounds_share_one_axis(runs, card):
         (words.attack("sa-pgd:iterations=100,rule=assg/start=1"), "SA-PGD with ASSG (start=1), 100 steps"),
         (words.attack("pgd-restarts:restarts=1,loss=margin"), "PGD with restarts, 1 start, margin loss"),
         (words.attack("apgd:loss=dlr (added)"), "APGD, DLR loss (added)"),
+        (words.attack("momentum:restarts=2,random_start=true"), "momentum PGD, 2 starts, random start"),
         (words.attack("transfer from b"), "transfer from b"),
         (words.plain(True), "true"),
         (words.plain([0.6, 0.8]), "[0.6, 0.8]"),

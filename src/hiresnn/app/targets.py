@@ -30,7 +30,7 @@ from hiresnn.calls import read_call
 from hiresnn.checks import require_logits
 from hiresnn.data import DataSet, Split
 from hiresnn.errors import RunError, UsageError, quoted, suggestion, user_code
-from hiresnn.foreign import recognise
+from hiresnn.foreign import Unrolled, recognise
 from hiresnn.models import OwnNetwork, spec_of
 from hiresnn.network import SpikingNetwork, copied, evaluating, uncompiled
 from hiresnn.process import leads
@@ -351,9 +351,9 @@ class ModelSource:
 
     @property
     def architecture(self) -> str:
-        """The name of the network in `hiresnn.models.build`, or its class."""
-        spec = spec_of(self.model) or {}
-        return str(spec.get("name") or type(self.model).__name__)
+        """The name of the network in `hiresnn.models.build`, or its class, that inside an adapter."""
+        spec, network = spec_of(self.model) or {}, self.model
+        return str(spec.get("name") or type(network.network if isinstance(network, Unrolled) else network).__name__)
 
 
 def resolve_model(text: str, *, may_run_code: bool = True, weights: Path | None = None) -> ModelSource:

@@ -145,7 +145,8 @@ def _cost(card: "Card") -> str:
     cost = f"Cost: {budget.gradients_per_image:,.0f} gradients and {budget.seconds_per_image:.2g} s per image."
     if longer is None:
         return cost
-    more = f"would break about {longer.expected} more images (at most {longer.high}, 95 %)"
+    about = f"about {longer.expected}" if longer.expected else "no"
+    more = f"would break {about} more images (at most {longer.high}, 95 %)"
     return f"{cost} A search {longer.factor:g} times as long at {card.setting.headline} {more}."
 
 

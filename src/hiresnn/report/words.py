@@ -47,6 +47,7 @@ def breakable(text: str) -> Markup:
 NAMES = {
     "fgsm": "FGSM", "pgd": "PGD", "pgd-restarts": "PGD with restarts", "apgd": "APGD", "sa-pgd": "SA-PGD",
     "square": "Square search", "noise": "random noise", "greedy": "greedy PGD", "autoattack": "AutoAttack",
+    "momentum": "momentum PGD",
 }  # fmt: skip
 RULE_NAMES = {"assg": "ASSG", "bptr": "BPTR", "rga": "RGA", "hart": "HART", "pdsg": "PDSG"}
 UNITS = {"iterations": "steps", "restarts": "starts", "queries": "queries", "draws": "draws", "targets": "targets"}
@@ -71,8 +72,9 @@ def attack(label: str) -> str:
     finish = options.pop("finish", "")
     for option, value in options.items():
         unit = UNITS.get(option)
-        loss = f"{LOSSES.get(value, value)} loss" if option == "loss" else f"{option} {value}"
-        said.append(f"{value} {unit[:-1] if value == '1' else unit}" if unit else loss)
+        switch = option.replace("_", " ") if value == "true" else f"{option} {value}"
+        other = f"{LOSSES.get(value, value)} loss" if option == "loss" else switch
+        said.append(f"{value} {unit[:-1] if value == '1' else unit}" if unit else other)
     said += [f"then a Square search of {finish} queries"] if finish else []
     return ", ".join(said) + (" (added)" if label.endswith(" (added)") else "")
 
