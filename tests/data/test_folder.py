@@ -135,6 +135,9 @@ def test_what_can_be_used_is_returned_beside_the_problems(pets):
     data, problems = read_folder(pets)
     assert data.train.labels.tolist() == [0, 1]
     assert len(problems) == 1
+    save(pets / "test/dog/odd.png", 1, size=(5, 6))
+    assert "1 image of another size left out" in read_folder(pets)[0].summary
+    (pets / "test/dog/odd.png").unlink()
     (pets / "test/dog/a.png").write_bytes(b"text")
     with pytest.raises(DataError, match=r"dog/2\.png: .*\n.*test/dog/a\.png: "):
         read_folder(pets)

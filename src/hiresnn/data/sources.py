@@ -367,6 +367,7 @@ def read_folder(path: Path, size: int | None = None) -> tuple[DataSet, list[str]
     grey = sum(image.ndim == 2 for image in flat)
     colour = grey < len(flat)
     notes = [f"{grey:,} grey image{'s' * (grey > 1)} converted to colour"] if colour and grey else []
+    notes += [f"{len(odd):,} image{'s' * (len(odd) > 1)} of another size left out"] if odd else []
     splits = []
     for part in ("train", "test"):
         arrays = [np.stack([image] * 3, axis=2) if colour and image.ndim == 2 else image for image in images[part]]
