@@ -112,7 +112,7 @@ def unsupported_neurons(graph: StepGraph, library: str) -> list[str]:
     if all(node.layer.fires_at_threshold == inclusive for node in graph.neurons):
         return []
     sign = ">=" if inclusive else ">"
-    return [f'a neuron of {LIBRARIES[library].title} spikes at u {sign} threshold; train with condition = "{sign}"']
+    return [f'a neuron of {LIBRARIES[library].title} spikes at u {sign} threshold; train with snn.condition = "{sign}"']
 
 
 def _in_docstring(text: str) -> str:

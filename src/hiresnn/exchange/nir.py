@@ -77,7 +77,9 @@ def unsupported(graph: StepGraph, reader: str) -> list[str]:
         for reset in sorted({lif.reset for lif in neurons} - {"zero"})
     ]
     if any(lif.v_init for lif in neurons):
-        changes.append("membranes start at 0 and not at a fraction of the threshold (conversion.start)")
+        changes.append(
+            "membranes start at 0 and not at a fraction of the threshold; train with conversion.start = 0 to keep it"
+        )
     if any(lif.fires_at_threshold for lif in neurons):
         changes.append('condition = ">=" becomes >')
     if reader in ("portable", "norse") and not norse_reads(graph):
