@@ -3,6 +3,7 @@
 import base64
 import copy
 import io
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,9 @@ from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.build_card import PICTURES, Evidence, build_card, choose_pictures, conclude, png
 from hiresnn.audit.card import Check, Point, RuleReport, share
 from hiresnn.audit.presets import PROTOCOL, Choice, stage_attack
+from hiresnn.errors import UsageError
 from hiresnn.network import record
+from hiresnn.neurons import LayerRule, gradient_rule
 
 from .small import square, stage
 
@@ -146,6 +149,33 @@ def test_a_network_of_another_library_has_no_activity(found, network, shown):
     foreign = copy.copy(found)
     foreign.model = InstrumentedModel(Wrapped(), shown[0][:16])
     assert made(foreign).activity is None
+
+
+class Elementwise(nn.Module):
+    """A network with neurons that refuses rules of a whole layer, as adapters do without their equation."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.neurons = network, 4
+
+    def forward(self, images):
+        return self.network(images)
+
+    @contextmanager
+    def gradient_rule(self, rule):
+        if isinstance(rule, LayerRule):
+            raise UsageError("layer '1' has no equation")
+        with gradient_rule(self.network, rule):
+            yield
+
+
+def test_rules_that_the_network_refuses_are_listed_with_the_reason(card, found, network, shown):
+    foreign = copy.copy(found)
+    foreign.model = InstrumentedModel(Elementwise(network), shown[0][:16])
+    assert made(foreign).screening.refused == {"assg": "layer '1' has no equation"}
+    assert card.screening.refused == {}
+    foreign.model = InstrumentedModel(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), shown[0][:16])
+    assert made(foreign).screening.refused == {}  # it has no neurons, so the rules are not for it
 
 
 def pixels(text):

@@ -162,7 +162,15 @@ def test_missing_parts_are_named(make_card, card):
         subject=card.subject.model_copy(
             update={"fingerprint": None, "method": None, "timesteps": None, "neurons": None}
         ),
-        screening=card.screening.model_copy(update={"cells": [], "rules": [], "selected": [], "dropped": []}),
+        screening=card.screening.model_copy(
+            update={
+                "cells": [],
+                "rules": [],
+                "selected": [],
+                "dropped": [],
+                "refused": {"pdsg": "layer 1 has no reset"},
+            }
+        ),
     )
     found = text_of(audit_page(empty))
     for sentence in (
@@ -170,6 +178,7 @@ def test_missing_parts_are_named(make_card, card):
         "The card holds no pictures.",
         "None: every image was broken at some bound",
         "No rule was screened.",
+        "pdsg: layer 1 has no reset",
         "No rule was examined.",
         "the weights were not available",
     ):

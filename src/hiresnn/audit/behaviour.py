@@ -216,6 +216,14 @@ class InstrumentedModel(nn.Module):
             return rule == OWN or self.rounds or self.saturated
         return takes_rule(self, rule_from_text(rule))
 
+    def refusal(self, rule: str) -> str | None:
+        """Why the network cannot take a gradient rule; None if it can."""
+        try:
+            with gradient_rule(self, rule_from_text(rule)):
+                return None
+        except UsageError as error:
+            return str(error)
+
     @contextmanager
     def under(self, rule: str) -> Iterator[None]:
         """Attack under a gradient rule inside; any but OWN also passes roundings and divides logits by `scale`."""

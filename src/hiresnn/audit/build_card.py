@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from hiresnn.analysis import SpikingActivity
 from hiresnn.attacks import frozen, seeded
 from hiresnn.audit import card as parts
-from hiresnn.audit.behaviour import OWN, InstrumentedModel, outcome, seed_of
+from hiresnn.audit.behaviour import OWN, ROUNDING, InstrumentedModel, outcome, seed_of
 from hiresnn.audit.card import share
 from hiresnn.audit.presets import PROTOCOL
 from hiresnn.audit.sweep import WIDER, AuditResult, Broken, Record, longer_search
@@ -95,11 +95,11 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
     if activity:
         silent = ", ".join(layer.name for layer in activity if not layer.clean)
         checks.append(outcome(SPIKES, not silent, "every layer spikes", f"no neuron of {silent} ever spikes"))
-    size = list(result.images.shape[1:])
+    size, subject = list(result.images.shape[1:]), subject_of(result.model, about)
     return parts.Card(
         hiresnn=__version__,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        subject=subject_of(result.model, about),
+        subject=subject,
         data=parts.Images(name=about.data, split=about.split, images=total, classes=classes, size=size),
         setting=parts.Setting(
             preset=preset,
@@ -125,6 +125,7 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
             rules=list(reports.values()),
             selected=result.selected,
             dropped=result.dropped,
+            refused=_refused(result) if subject.neurons else {},
         ),
         checks=checks,
         conclusion=conclude(headline, reports[OWN], Evidence.of(result), checks, preset=preset, command=about.repeat),
@@ -160,6 +161,13 @@ def subject_of(model: InstrumentedModel, about: About) -> parts.Subject:
         rounds=model.rounds,
         fingerprint=model.weights,
     )
+
+
+def _refused(result: AuditResult) -> dict[str, str]:
+    """Why the network cannot take some of the rules that the preset screens."""
+    rules = dict.fromkeys(rule for stage in result.config.plan.stages for rule in stage.rules)
+    reasons = {rule: result.model.refusal(rule) for rule in rules if rule not in (OWN, ROUNDING)}
+    return {rule: reason for rule, reason in reasons.items() if reason}
 
 
 def _rows(result: AuditResult) -> list[parts.AttackRow]:

@@ -175,6 +175,10 @@ class Screening(Part):
     rules: list[RuleReport]
     selected: list[str] = Field(description="Rules used in the attacks on all images, the most successful first.")
     dropped: list[str] = Field(description="Rules that were the best on too few images to be selected.")
+    refused: dict[str, str] = Field(
+        default={},
+        description="Rules that a network with neurons cannot take, and why; {} in cards before version 0.3.",
+    )
 
 
 class Conclusion(Part):
