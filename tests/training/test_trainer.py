@@ -20,6 +20,7 @@ from hiresnn.data import Batches, Split, first, load
 from hiresnn.errors import DataError, NotFiniteError, RunError, UsageError
 from hiresnn.models import build
 from hiresnn.network import SpikingNetwork, convert
+from hiresnn.neurons.compiled import compiled_in_place
 from hiresnn.progress import Progress
 from hiresnn.training import Method, Schedule, Selection, fit
 from hiresnn.training.trainer import read_checkpoint, write_checkpoint
@@ -188,6 +189,14 @@ def test_a_compiled_ann_trains_as_one_that_is_not_and_a_resumed_training_ends_bi
     with pytest.raises(StoppedError):
         trained(network(), True, checkpoint=tmp_path / "state.pt", log=stop)
     assert same(weights(whole), weights(trained(network(), True, checkpoint=tmp_path / "state.pt")))
+
+
+def test_a_compiled_network_is_one_graph():
+    counters = torch._dynamo.utils.counters["stats"]
+    before = counters["unique_graphs"]
+    with compiled_in_place(network := build("resnet9", 3, in_channels=1, image_size=8, width=0.06)), torch.no_grad():
+        network(PIXELS / 255)
+    assert counters["unique_graphs"] - before == 1
 
 
 @pytest.mark.parametrize("compile", ["auto", True])

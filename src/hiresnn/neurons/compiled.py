@@ -59,6 +59,19 @@ def compiles(device_type: str) -> bool:
         return False
 
 
+def _caller(network: nn.Module) -> Callable[..., Any]:
+    """Return a function of this file that calls a network.
+
+    torch.compile begins no graph in a function of torch itself, such as nn.Sequential.forward, where `Module.compile`
+    would begin: it would compile only the layers that are not torch's, one by one.
+    """
+
+    def call(*arguments: Any) -> Any:
+        return network._call_impl(*arguments)
+
+    return call
+
+
 @contextmanager
 def compiled_in_place(*networks: nn.Module) -> Iterator[None]:
     """Run whole networks through torch.compile in the block; names, weights and hooks of their layers stay the same.
@@ -67,7 +80,7 @@ def compiled_in_place(*networks: nn.Module) -> Iterator[None]:
     continue with other code, and so with other rounding, than one that is not.
     """
     for network in networks:
-        network.compile(dynamic=False)
+        network._compiled_call_impl = torch.compile(_caller(network), dynamic=False)  # what Module.compile sets, too
     try:
         with many_specialisations():
             yield
