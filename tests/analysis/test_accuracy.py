@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from hiresnn.analysis import evaluate
+from hiresnn.analysis import corruption_accuracy, evaluate, mean_accuracy
 from hiresnn.analysis.accuracy import accuracy
 from hiresnn.attacks import pgd
-from hiresnn.data import Split
+from hiresnn.data import CORRUPTIONS, EVENT_CORRUPTIONS, Split
 from hiresnn.errors import AttackError, UsageError
 
 
@@ -83,3 +83,28 @@ def test_a_stateful_network_of_another_library_is_refused_without_its_adapter(me
     neuron = type("Leaky", (nn.Identity,), {"__module__": "snntorch._neurons.leaky", "reset_mem": lambda self: None})
     with pytest.raises(UsageError, match=r"snntorch.*hiresnn\.foreign\.snntorch\(network"):
         measure(nn.Sequential(neuron(), Bright()))
+
+
+def test_accuracy_on_corrupted_images_by_hand():
+    accuracies = corruption_accuracy(Bright(), SPLIT, seed=1, batch_size=3)
+    assert list(accuracies) == list(CORRUPTIONS)
+    # Brightness adds 12.75, 25.5, 38.25, 51 and 76.5 levels: 120 crosses 127.5 at once, 100 from the third on.
+    assert accuracies["brightness"] == [50, 50, 25, 25, 25]
+    assert accuracies["gaussian-blur"] == accuracies["contrast"] == [75] * 5  # of a single pixel
+    assert corruption_accuracy(Bright(), SPLIT, seed=1, batch_size=1) == accuracies
+    assert mean_accuracy({"a": [0, 10], "b": [20, 21.5]}) == 12.88
+
+
+def test_accuracy_on_corrupted_event_grids_keeps_binary_ones_binary():
+    seen = []
+
+    def network(grids):
+        seen.append(grids)
+        return torch.stack([-grids.sum((1, 2, 3, 4)), grids.sum((1, 2, 3, 4))], 1)  # class 1 where there is an event
+
+    grids, labels = torch.ones(3, 4, 2, 8, 8), torch.ones(3, dtype=torch.int64)
+    accuracies = corruption_accuracy(network, grids, labels)
+    assert accuracies == {name: [100] * 5 for name in EVENT_CORRUPTIONS}
+    assert {float(part.max()) for part in seen} == {1}
+    corruption_accuracy(network, 2 * grids, labels)
+    assert max(float(part.max()) for part in seen) > 2

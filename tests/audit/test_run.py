@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from hiresnn.analysis import corruption_accuracy
 from hiresnn.attacks import ATTACKS, register
 from hiresnn.audit import AuditConfig, InstrumentedModel, Preset, audit, run_audit, verify
 from hiresnn.audit.behaviour import weights_of
@@ -425,3 +426,26 @@ def test_a_record_under_the_file_name_of_another_counts_as_absent(cache):
         path.write_bytes(content)
     same(cache.get("a"), RECORD)
     assert cache.get("b") is None
+
+
+def test_a_card_has_the_accuracy_on_corrupted_images_only_where_asked_and_it_is_verified(
+    network, shown, tmp_path, card
+):
+    assert card.corruptions is None
+    assert "corruptions" not in card.model_dump()
+    options: dict[str, Any] = {"preset": FAST, "eps": "24/255", "bounds": ("8/255",), "seed": 3}
+    run_audit(network, *shown, **options, corruptions=True, folder=tmp_path)
+    plain, full = run_audit(network, *shown, **options), read_card(tmp_path / "card.json")
+    assert full.conclusion.verdict == plain.conclusion.verdict
+    assert "corruptions=True" in full.setting.command
+    part = full.corruptions
+    assert part is not None
+    assert part.accuracy == corruption_accuracy(network, *shown, seed=3)
+    assert part.mean == pytest.approx(np.mean([*part.accuracy.values()]), abs=0.01)
+    arrays = read_archive(tmp_path / "adversarial.npz")
+    assert verify(full, arrays, network, shown).problems == ()
+    assert "the accuracy on corrupted images" in verify(full, arrays, network).unchecked
+    fewer = {name: severities for name, severities in part.accuracy.items() if name != "glass-blur"}
+    for change in ({"mean": part.mean + 1}, {"accuracy": fewer}, {"seed": 4}):
+        forged = full.model_copy(update={"corruptions": part.model_copy(update=change)})
+        assert any("corrupted images" in text for text in verify(forged, arrays, network, shown).problems)

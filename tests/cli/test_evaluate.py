@@ -37,11 +37,19 @@ def evaluated(monkeypatch, result, *arguments):
 
 def test_options_reach_the_evaluation(monkeypatch):
     none = dict.fromkeys(("attacks", "twins", "limit", "seed", "source", "out"))
+    none["corruptions"] = False
     assert evaluated(monkeypatch, RESULT, "a") == {**none, "run": Path("a"), "split": "test", "batch_size": 256}
     options = "--attack fgsm --attack pgd(eps=2/255) --twin b --limit 50 --split holdout --batch 64 --seed 5"
     assert evaluated(monkeypatch, RESULT, "a", *options.split(), "--data", "a.npz", "--out", "f.json") == {
         **{"run": Path("a"), "attacks": ["fgsm", "pgd(eps=2/255)"], "twins": [Path("b")], "limit": 50},
-        **{"split": "holdout", "batch_size": 64, "seed": 5, "source": "a.npz", "out": Path("f.json")},
+        **{
+            "split": "holdout",
+            "corruptions": False,
+            "batch_size": 64,
+            "seed": 5,
+            "source": "a.npz",
+            "out": Path("f.json"),
+        },
     }
 
 
@@ -61,6 +69,16 @@ def test_without_a_twin_there_is_no_black_box_column(monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "black" not in text
     assert rows(text) == [["none (clean)", "81.2"], ["fgsm", "20.0"]]
+
+
+def test_corruptions_have_a_row_each_and_a_mean(monkeypatch, capsys):
+    result = {"clean": 90, "corruptions": {"fog": [90, 80, 70, 60, 50]}, "mean": 70.04, "images": 40, "seed": 7}
+    assert evaluated(monkeypatch, result, "a", "--corruptions")["corruptions"] is True
+    text = capsys.readouterr().out
+    assert "on 40 corrupted images, seed 7" in " ".join(text.split())
+    cells = [[cell for cell in row if cell] for row in rows(text)]
+    fog = ["fog", "70.0", "90.0", "80.0", "70.0", "60.0", "50.0"]
+    assert cells == [["none (clean)", "90.0"], fog, ["mean", "70.0"]]
 
 
 def test_names_with_brackets_and_colons_are_printed_as_they_are(monkeypatch, capsys):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from hiresnn.audit.card import Card, Cell, Screening, share
+from hiresnn.audit.card import Card, Cell, Corruptions, Screening, share
 from hiresnn.errors import RunError, UsageError
 from hiresnn.report import pages, words
 from hiresnn.report.pages import audit_page, page_of, read_runs, runs_page
@@ -435,3 +435,16 @@ def test_runs_of_the_same_name_are_distinguished_by_their_parents(make_run, tmp_
 def test_a_folder_that_is_not_a_run_is_an_error(tmp_path):
     with pytest.raises(RunError, match=r"has no recipe\.toml"):
         read_runs([tmp_path])
+
+
+def test_the_page_has_a_table_of_corruptions_if_the_card_has_them(make_card, tables, page):
+    part = Corruptions(seed=2, accuracy={"fog": [90, 80, 70, 60, 50], "jitter": [10] * 5}, mean=40)
+    text = audit_page(make_card(corruptions=part))
+    (rows,) = (table for caption, table in tables(text).items() if "corruption" in caption)
+    assert rows[1:] == [
+        ["fog", "70.0", "90.0", "80.0", "70.0", "60.0", "50.0"],
+        ["jitter", *["10.0"] * 6],
+        ["mean", "40.0", *[""] * 5],
+    ]
+    assert 'href="#corruptions"' in text
+    assert "orruption" not in page

@@ -3,7 +3,7 @@
 Every measure is an accumulator: `update` adds a batch, `compute` returns the result for all images so far.
 """
 
-from hiresnn.analysis.accuracy import evaluate
+from hiresnn.analysis.accuracy import corruption_accuracy, evaluate, mean_accuracy
 from hiresnn.analysis.conversion import ConversionError, LayerError
 from hiresnn.analysis.energy import PRICES, EnergyReport, LayerOperations, Prices, Traffic, equivalent_bits
 from hiresnn.analysis.operations import Energy, ForeignEnergy, count_operations, energy_counter
@@ -33,10 +33,12 @@ __all__ = [
     "SpikeDistance",
     "SpikingActivity",
     "Traffic",
+    "corruption_accuracy",
     "count_operations",
     "energy_counter",
     "equivalent_bits",
     "evaluate",
+    "mean_accuracy",
     "recording",
     "spike_raster",
     "spike_rates",

@@ -1,13 +1,15 @@
-"""Accuracy of a model, on clean images or under an attack."""
+"""Accuracy of a model, on clean images, under an attack, or on corrupted images."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from statistics import mean
 
 import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import Attack, Model, frozen, parse, verified
 from hiresnn.checks import Accuracy, require_batch, require_logits
-from hiresnn.data import Batches, Split
+from hiresnn.data import CORRUPTIONS, EVENT_CORRUPTIONS, Batches, Split, corrupt
 from hiresnn.data.dataset import LabelledImages, labelled
 from hiresnn.errors import UsageError
 from hiresnn.foreign import require_adapter
@@ -42,15 +44,49 @@ def evaluate(
         50.0
     """
     images, labels = labelled(images, labels)
+    batches = _batches(model, images, labels, batch_size)
+    attack = parse(attack) if isinstance(attack, str) else attack
+    with Progress(quiet=True).task("evaluate", len(images)) as task:
+        return _measure(model, batches, attack, getattr(attack, "eps", None), task)
+
+
+def corruption_accuracy(
+    model: Model, images: Tensor | LabelledImages, labels: Tensor | None = None, *, seed: int = 0,
+    batch_size: int = 200, progress: Progress | None = None,
+) -> dict[str, list[float]]:  # fmt: skip
+    """Return the accuracy under each corruption of `hiresnn.data.corrupt`, in percent, at the five severities.
+
+    The arguments are those of `hiresnn.evaluate`; `seed` is that of the corruptions. Event grids of which no cell
+    exceeds 1 stay binary.
+    """
+    images, labels = labelled(images, labels)
+    batches = list(_batches(model, images, labels, batch_size))
+    grids = images.dim() == 5
+    binary = grids and bool((images <= 1).all())
+    names, accuracies = EVENT_CORRUPTIONS if grids else CORRUPTIONS, dict[str, list[float]]()
+    with (progress or Progress(quiet=True)).task("  corruptions", len(images) * 5 * len(names)) as task:
+        for name, severity in product(names, range(1, 6)):
+            corrupted = ((corrupt(part, name, severity, seed=seed, binary=binary), truth) for part, truth in batches)
+            accuracies.setdefault(name, []).append(round(_measure(model, corrupted, None, None, task), 2))
+    return accuracies
+
+
+def mean_accuracy(accuracies: Mapping[str, Sequence[float]]) -> float:
+    """Return the mean over corruptions and severities, two decimals.
+
+    >>> mean_accuracy({"fog": [90, 80], "jitter": [60, 50]})
+    70.0
+    """
+    return round(mean(mean(severities) for severities in accuracies.values()), 2)
+
+
+def _batches(model: Model, images: Tensor, labels: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     require_batch(images, labels, empty=False)
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; give at least 1.")
     device = next(model.parameters(), images).device if isinstance(model, nn.Module) else images.device
     pairs = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
-    batches = ((part.to(device), truth.to(device)) for part, truth in pairs)
-    attack = parse(attack) if isinstance(attack, str) else attack
-    with Progress(quiet=True).task("evaluate", len(images)) as task:
-        return _measure(model, batches, attack, getattr(attack, "eps", None), task)
+    return ((part.to(device), truth.to(device)) for part, truth in pairs)
 
 
 def accuracy(

@@ -160,7 +160,7 @@ def _repeat(
         "--twin": twins, "--as": config.views, "--seed": [config.seed], "--batch": [batch_size], "--out": [out],
     }  # fmt: skip
     arguments = [part for option, values in options.items() for value in values if value for part in (option, value)]
-    return command_line("audit", target, *arguments)
+    return command_line("audit", target, *arguments, *["--corruptions"] * config.corruptions)
 
 
 def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:

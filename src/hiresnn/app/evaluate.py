@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from hiresnn import data
-from hiresnn.analysis.accuracy import accuracy
+from hiresnn.analysis.accuracy import accuracy, corruption_accuracy, mean_accuracy
 from hiresnn.app.build import compile_neurons, device_of, fitting_batch, splits
-from hiresnn.app.folder import ANN, MODEL, RESULT, ResultRecord, RunFolder
+from hiresnn.app.folder import ANN, MODEL, CorruptionRecord, ResultRecord, RunFolder
 from hiresnn.app.recipe import SEEDS, Recipe
 from hiresnn.app.targets import load_for, load_run
 from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
@@ -35,6 +35,7 @@ def evaluate(
     seed: int | None = None,
     source: str | None = None,
     out: Path | None = None,
+    corruptions: bool = False,
     progress: Progress,
 ) -> dict[str, Any]:
     """Measure the clean and attacked accuracy of a run, in percent; return the content of result.json.
@@ -44,6 +45,9 @@ def evaluate(
     whose networks make the black-box images. `limit` images are balanced over classes; None takes all. Every figure
     starts from `seed` (None: the recipe's), so none depends on the others, and the caller's generators stay as they
     are. "dead_layer" of the result names a layer that never spikes, if there is one.
+
+    `corruptions` measures the accuracy on corrupted images, drawn from `seed` (None: 0), in place of attacks, and
+    returns the content of corruptions.json (corruptions-holdout.json), which replaces that on as many images or fewer.
     """
     if seed is not None and not 0 <= seed < SEEDS:
         raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
@@ -51,10 +55,13 @@ def evaluate(
         raise UsageError(f"--out {out} cannot be written: name a file in a folder that exists.")
     if out is not None and out.exists():
         remedy = "it is no result of hiresnn evaluate, and is not replaced; name a new file"
-        read_json(out, ResultRecord, remedy=remedy, error=UsageError)
+        read_json(out, CorruptionRecord if corruptions else ResultRecord, remedy=remedy, error=UsageError)
+    if corruptions and (attacks or twins):
+        raise UsageError("corruptions are measured without attacks; leave out --attack and --twin.")
     with RunFolder.open_or_zoo(run, write=out is None) as folder, seeded(folder.recipe.seed):
         recipe, attack_seed = folder.recipe, folder.recipe.seed if seed is None else seed
         specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
+        specs = [] if corruptions else specs
         network, device = load_run(folder), device_of(recipe)
         dataset = load_for(recipe, source)
         batch_size = fitting_batch(network, dataset, batch_size)
@@ -62,11 +69,12 @@ def evaluate(
         if images is None:
             raise UsageError("the run held no images out (data.holdout_images = 0 in its recipe); use --split test.")
         images = data.first(images, min(limit, len(images))) if limit else images
-        name = RESULT if split == "test" else f"result-{split}.json"
+        name = f"{'corruptions' if corruptions else 'result'}{'' if split == 'test' else '-holdout'}.json"
         stores = out is None and not folder.drops_writes
         earlier = _earlier(folder, name, len(images), dataset.digest) if stores else {}
         opponents = {kind: load_run(twin) for kind, twin in _twins(folder, twins or []).items()}
         passes = len(images) * sum(1 + 2 * int(spec.resolved().get("iterations", 1)) for spec in specs)
+        passes += corruptions * len(images) * 5 * len(data.CORRUPTIONS)
         for title, model in ((f"{run}", network), *(("a twin", twin) for twin in opponents.values())):
             check_fits(model.to(device), dataset, title)
             if isinstance(model, SpikingNetwork):
@@ -91,7 +99,12 @@ def evaluate(
                 entry.setdefault("twin_seeds", {})[kind] = attack_seed
             figures[label] = entry
         result: dict[str, Any] = {"clean": clean, "attacks": _merged(earlier, figures)}
-        result |= {"images": len(images), "seed": recipe.seed, "data": dataset.digest}
+        if corruptions:
+            settings: dict[str, Any] = {"seed": seed or 0, "batch_size": batch_size, "progress": progress}
+            with seeded(attack_seed):
+                accuracies = corruption_accuracy(network, as_floats(images.images), images.labels, **settings)
+            result = {"clean": clean, "corruptions": accuracies, "mean": mean_accuracy(accuracies)}
+        result |= {"images": len(images), "seed": seed or 0 if corruptions else recipe.seed, "data": dataset.digest}
         if isinstance(network, SpikingNetwork):
             silent = list(network.neurons)
             for batch, _ in Batches(images, batch_size, device=device):
@@ -111,16 +124,17 @@ def evaluate(
 
 
 def _earlier(folder: RunFolder, name: str, images: int, content: str) -> dict[str, Any]:
-    """The attacks in the result `name`; UsageError if it is of other images or of more, nothing if of fewer."""
+    """The figures in the file `name`; UsageError if it is of other images or of more, nothing if of fewer."""
     if not folder.has(name):
         return {}
     result = folder.read_json(name)
     count, remedy = result["images"], "write elsewhere with --out FILE, or move that file"
-    if result["attacks"] and result.get("data", content) != content:  # results before version 0.2 do not say
-        raise UsageError(f"{folder.path / name} has attacks on images of another data set; {remedy}.")
-    if result["attacks"] and images < count:
-        raise UsageError(f"{folder.path / name} has attacks on {count:,} images; give --limit {count}, {remedy}.")
-    return dict(result["attacks"]) if images == count else {}
+    kind = "corruptions" if "corruptions" in result else "attacks"
+    if result[kind] and result.get("data", content) != content:  # results before version 0.2 do not say
+        raise UsageError(f"{folder.path / name} has {kind} on images of another data set; {remedy}.")
+    if result[kind] and images < count:
+        raise UsageError(f"{folder.path / name} has {kind} on {count:,} images; give --limit {count}, {remedy}.")
+    return dict(result[kind]) if images == count else {}
 
 
 def _merged(earlier: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:

@@ -91,6 +91,17 @@ class ResultRecord(Record):
     data: str | None = None
 
 
+class CorruptionRecord(Record):
+    """corruptions.json: accuracies in percent at the five severities; `seed` is that of the corruptions."""
+
+    clean: Percent
+    corruptions: dict[str, list[Percent]]
+    mean: Percent
+    images: Annotated[int, Field(ge=0, le=LARGEST)]
+    seed: int
+    data: str
+
+
 class EpochRecord(Record):
     """A line of metrics.jsonl."""
 
@@ -114,6 +125,7 @@ class SourceRecord(Record):
 
 RECORDS: dict[str, type[Record]] = {ANN: AnnRecord, METRICS: EpochRecord, RESULT: ResultRecord, SOURCE: SourceRecord}
 RECORDS["result-holdout.json"] = ResultRecord
+RECORDS["corruptions.json"] = RECORDS["corruptions-holdout.json"] = CorruptionRecord
 """File name -> the model of its content, or of each of its lines. Any other file is a table."""
 
 

@@ -11,7 +11,14 @@ from html import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from hiresnn.figures import new_figure
 from hiresnn.files import read_json
@@ -215,6 +222,16 @@ class Picture(Part):
     difference: str
 
 
+class Corruptions(Part):
+    """Accuracy on corrupted versions of the audited images, see `hiresnn.data.corrupt`; no attack."""
+
+    seed: int
+    accuracy: dict[str, Annotated[list[Percent], Field(min_length=5, max_length=5)]] = Field(
+        description="Corruption -> percent at the five severities."
+    )
+    mean: Percent = Field(description="Over corruptions and severities.")
+
+
 class Budget(Part):
     """The cost of the audit. Passes count images: a pass over a batch of 200 is 200."""
 
@@ -260,6 +277,7 @@ class Card(Part):
     gallery: list[Picture]
     budget: Budget
     longer: Longer | None = Field(default=None, description="Null in cards before version 0.3.")
+    corruptions: Corruptions | None = Field(default=None, description="Absent unless they were asked for.")
 
     def at(self, bound: str) -> Point:
         """The point of the curve at a bound."""
@@ -292,6 +310,10 @@ class Card(Part):
         axes.set(title=self.subject.name, xlabel="bound on each pixel", ylabel="accuracy (%)", ylim=(0, 100))
         axes.legend()
         return figure
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: part for name, part in content(self).items() if name != "corruptions" or part is not None}
 
     @model_validator(mode="after")
     def _headline_on_curve(self) -> Card:

@@ -236,6 +236,7 @@ class AuditConfig:
     paper: Mapping[str, object] = field(default_factory=dict)  # options of the paper's PGD at the headline bound
     views: tuple[str, ...] = ()  # the network as deployed, see `hiresnn.exchange.VIEWS`: each is audited, too
     compile: bool | str = "auto"  # whether neurons of hiresnn are compiled; "auto": where that pays
+    corruptions: bool = False  # whether the card also has the accuracy on corrupted images
 
     def __post_init__(self) -> None:
         for name in ("bounds", "attacks"):

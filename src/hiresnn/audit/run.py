@@ -15,12 +15,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiresnn.attacks import Model, frozen, with_gradients
+from hiresnn.analysis import corruption_accuracy, mean_accuracy
+from hiresnn.attacks import Model, frozen, seeded, with_gradients
 from hiresnn.attacks.catalog import ATTACKS
 from hiresnn.attacks.gate import ROUNDING
 from hiresnn.audit.behaviour import OWN, InstrumentedModel, weights_of
 from hiresnn.audit.build_card import NO_DOUBT, SPIKES, About, Evidence, build_card, conclude, subject_of
-from hiresnn.audit.card import ANSWERS, BATCH, CONSTANT, FINITE, INPUT, PRECISION, REPEATED, WEIGHTS, Card, Share, share
+from hiresnn.audit.card import (
+    ANSWERS,
+    BATCH,
+    CONSTANT,
+    FINITE,
+    INPUT,
+    PRECISION,
+    REPEATED,
+    WEIGHTS,
+    Card,
+    Corruptions,
+    Share,
+    share,
+)
 from hiresnn.audit.presets import PROTOCOL, AuditConfig
 from hiresnn.audit.sweep import AuditResult, Record, Units, audit
 from hiresnn.calls import parse_bound
@@ -139,6 +153,10 @@ def run_audit(
     with _compiled([model, *views.values()], config, images, progress):
         result = audit(audited, images, labels, config, twins=opponents, cache=units, progress=progress)
         card = build_card(result, about, list(opponents))
+        if config.corruptions:
+            card = card.model_copy(
+                update={"corruptions": _corruptions(model, images, labels, config.seed, config.batch_size, progress)}
+            )
         if folder is not None:
             write_atomically(Path(folder) / ADVERSARIAL, adversarial_archive(result))
             write_atomically(Path(folder) / CARD, (card.model_dump_json(indent=2) + "\n").encode())
@@ -146,6 +164,14 @@ def run_audit(
                 deployment = audit_views(views, result, units_of, progress)
                 write_atomically(Path(folder) / DEPLOYED, json_text(deployment).encode())
     return card
+
+
+def _corruptions(
+    model: Model, images: Tensor, labels: Tensor, seed: int, batch_size: int, progress: Progress | None = None
+) -> Corruptions:
+    with seeded(seed):  # of a random network
+        accuracies = corruption_accuracy(model, images, labels, seed=seed, batch_size=batch_size, progress=progress)
+    return Corruptions(seed=seed, accuracy=accuracies, mean=mean_accuracy(accuracies))
 
 
 @contextmanager
@@ -174,6 +200,7 @@ def _about(
     options += [] if config.bounds is None else [f"bounds={list(config.bounds)!r}"]
     options += [f"attacks={list(config.attacks)!r}"] if config.attacks else []
     options += [f"twins={{{', '.join(f'{title!r}: ...' for title in twins)}}}"] if twins else []
+    options += ["corruptions=True"] if config.corruptions else []
     options += [] if config.batch_size == AuditConfig.batch_size else [f"batch_size={config.batch_size}"]
     call = f"hiresnn.run_audit(model, images, labels, {', '.join(options)}"
     versions = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
@@ -378,6 +405,11 @@ def verify(
             elif not network.random and sorted({*answers.nonzero()[:, 0].tolist()} - {*index}) != card.unbroken:
                 problems.append("the images that stand are not those that are classified correctly and not broken")
         problems += _subject_faults(card, network)
+    if (stated := card.corruptions) is not None:
+        if data is None or network is None or network.random:
+            unchecked.append("the accuracy on corrupted images")
+        elif _corruptions(model, images, truth, stated.seed, batch_size) != stated:
+            problems.append("the accuracy on corrupted images is another one than the card says")
     problems += [*_count_faults(card, eps), *_conclusion_faults(card, network, data is not None)]
     return Verification(count, tuple(problems), tuple(unchecked), data is not None)
 

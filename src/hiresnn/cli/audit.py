@@ -34,6 +34,7 @@ def audit(
         list[str] | None, typer.Option("--twin", metavar="TARGET2", autocompletion=complete_network)
     ] = None,
     views: Annotated[list[str] | None, typer.Option("--as", metavar="VIEW")] = None,
+    corruptions: Annotated[bool, typer.Option("--corruptions")] = False,
     seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
     batch: Batch = 200,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR")] = None,
@@ -71,6 +72,7 @@ def audit(
         twins: Another network, written like TARGET, whose adversarial images are tried on TARGET. May be repeated.
         views: Audit the network as deployed, too: int8, int4, 'int8(channel=True)', 'float(leak=1)' and others
             (docs/deploy.md). May be repeated.
+        corruptions: Measure the accuracy on images with twelve corruptions at five severities, too (event grids: six).
         seed: Seed of all random numbers.
         out: Folder for the results; default: RUN/audit, or a folder in audits/.
         replace: Let a smaller audit replace the results of a larger one.
@@ -100,9 +102,11 @@ def audit(
     unique = tuple(dict.fromkeys(views or ()))
     of_events = [text for text in attacks or () if read_call(text, "attack").name in EVENT_ATTACKS]
     added = tuple(text for text in attacks or () if text not in of_events)
-    config = AuditConfig(preset, eps or "8/255", curve, added, seed, batch, views=unique)
+    config = AuditConfig(preset, eps or "8/255", curve, added, seed, batch, views=unique, corruptions=corruptions)
     events = None
     if threat != "frames":
+        if corruptions:
+            raise UsageError("--corruptions is for audits with --threat frames; run hiresnn evaluate --corruptions.")
         events = EventConfig(threat, preset=preset, headline=budget, attacks=tuple(of_events), seed=seed)
     options: dict[str, Any] = {"eps": eps, "source": source, "images": images, "out": out, "replace": replace}
     options |= {"weights": weights, "timesteps": timesteps}
@@ -124,6 +128,8 @@ def audit(
         return
     conclusion = card.conclusion
     display(table(card))
+    if card.corruptions:
+        print(f"Accuracy on corrupted images, the mean over severities: {card.corruptions.mean:.1f} %")
     display(conclusion.headline, soft_wrap=True, style="bold")
     reasons = "".join(f"- {reason}\n" for reason in conclusion.reasons)
     print(f"{_cost(card)}\n{reasons}Next: {conclusion.next_step}\nWritten: {folder / CARD} and {folder / PAGE}")
