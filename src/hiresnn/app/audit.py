@@ -75,6 +75,8 @@ def audit(
     if source is not None and source not in data.sources.NAMES:
         progress.line(f"Data: {dataset.summary}.")
     if events is not None and dataset.events:
+        if config.corruptions:
+            raise UsageError("an audit of events has no corruptions; measure them with hiresnn evaluate --corruptions.")
         folder, device = out or audit_folder(target, subject), device_of(recipe)
         if isinstance(subject.model, nn.Module):
             check_fits(subject.model, dataset, target)

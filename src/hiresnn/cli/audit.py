@@ -105,8 +105,6 @@ def audit(
     config = AuditConfig(preset, eps or "8/255", curve, added, seed, batch, views=unique, corruptions=corruptions)
     events = None
     if threat != "frames":
-        if corruptions:
-            raise UsageError("--corruptions is for audits with --threat frames; run hiresnn evaluate --corruptions.")
         events = EventConfig(threat, preset=preset, headline=budget, attacks=tuple(of_events), seed=seed)
     options: dict[str, Any] = {"eps": eps, "source": source, "images": images, "out": out, "replace": replace}
     options |= {"weights": weights, "timesteps": timesteps}
