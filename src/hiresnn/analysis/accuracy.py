@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from statistics import mean
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +77,7 @@ def mean_accuracy(accuracies: Mapping[str, Sequence[float]]) -> float:
     >>> mean_accuracy({"fog": [90, 80], "jitter": [60, 50]})
     70.0
     """
-    return round(mean(mean(severities) for severities in accuracies.values()), 2)
+    return round(fmean(fmean(severities) for severities in accuracies.values()), 2)
 
 
 def _batches(model: Model, images: Tensor, labels: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
