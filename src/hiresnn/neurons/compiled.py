@@ -67,7 +67,7 @@ def _caller(network: nn.Module) -> Callable[..., Any]:
     """
 
     def call(*arguments: Any) -> Any:
-        return network._call_impl(*arguments)
+        return network._call_impl(*arguments)  # type: ignore[no-untyped-call]
 
     return call
 
