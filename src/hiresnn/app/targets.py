@@ -395,12 +395,12 @@ def resolve_model(text: str, *, may_run_code: bool = True, weights: Path | None 
 
 
 def _trained_part(model: nn.Module, weights: Path) -> nn.Module:
-    """Return the network that the weights are of: the one behind a normalisation without weights, or all of it."""
+    """Return the network that the weights are of: that in an adapter or behind a normalisation, or all of it."""
     parts = {name: part for name, part in model.named_children() if part.state_dict()}
-    if isinstance(model, nn.Sequential) and len(parts) == 1:
+    if isinstance(model, (nn.Sequential, Unrolled)) and len(parts) == 1:
         (name, part) = parts.popitem()
         if not any(key.startswith(f"{name}.") for key in networks.read_state(weights)):
-            return part
+            return _trained_part(part, weights)
     return model
 
 
