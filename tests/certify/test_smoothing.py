@@ -95,6 +95,18 @@ def test_impossible_settings_are_refused(options):
         certify_smoothed(halfspace, torch.zeros(1, 1, 1, 1), Gaussian(0.1), **options)
 
 
+def test_a_network_with_state_of_another_library_is_refused_without_its_adapter():
+    """Its answers to noisy copies would depend on each other, and the bound holds for independent ones."""
+    neuron = type(
+        "Leaky", (torch.nn.Flatten,), {"__module__": "snntorch._neurons.leaky", "reset_mem": lambda self: None}
+    )
+    image, label = torch.full((1, 1, 2, 2), 0.3), torch.tensor([1])
+    with pytest.raises(UsageError, match="snntorch"):
+        certify_smoothed(neuron(), image, Gaussian(0.1))
+    with pytest.raises(UsageError, match="snntorch"):
+        attack_smoothed(neuron(), image, label, Gaussian(0.1))
+
+
 @pytest.mark.parametrize("make", [lambda: Gaussian(0), lambda: Gaussian(math.nan), lambda: RateCoding(0)])
 def test_impossible_noise_is_refused(make):
     with pytest.raises(UsageError, match="above 0"):

@@ -30,6 +30,7 @@ def test_certificates_stand_beside_the_audit_and_below_the_attack(tmp_path, caps
     assert code == 0
     printed, result = plain(capsys.readouterr().out), json.loads((tmp_path / "certify.json").read_text())
     assert "No interval bounds: layer 'relu1' has a leak" in printed
+    assert "The audit saw 200 images" in printed
     assert result["audit"] == 200
     (entry,) = result["smoothed"]
     assert entry["contradictions"] == 0
@@ -59,6 +60,12 @@ def test_poisson_input_is_certified_as_rate_coding(tmp_path):
     assert run("certify", f"{tmp_path}/mine.py:poisson", *options) == 0
     (entry,) = json.loads((tmp_path / "certify.json").read_text())["smoothed"]
     assert (entry["smoothing"], entry["norm"]) == ("rate coding", "L1")
+
+
+def test_event_grids_are_refused_as_their_cells_are_no_pixels(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(NETWORK)
+    assert run("certify", f"{tmp_path}/mine.py:network", "--data", "saccade-digits", "--limit", "2") == 2
+    assert "Sparse" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["sigma=0", "rate", "uniform(n=3)", "sigma=x", "gamma=1"])

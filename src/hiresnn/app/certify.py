@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn import data
+from hiresnn.analysis import evaluate
 from hiresnn.app.build import device_of, fitting_batch
 from hiresnn.app.evaluate import check_fits
 from hiresnn.app.targets import audit_folder, data_of, resolve_model
@@ -25,7 +26,7 @@ from hiresnn.certify import (
     certify_smoothed,
     require_intervals,
 )
-from hiresnn.checks import correct
+from hiresnn.checks import as_floats
 from hiresnn.errors import UsageError, closest
 from hiresnn.files import json_text, write_atomically
 from hiresnn.network import SpikingNetwork
@@ -57,6 +58,8 @@ def certify(
     """
     subject = resolve_model(target)
     dataset, folder = data_of(target, subject, source), out or audit_folder(target, subject)
+    if dataset.events:
+        raise UsageError(f"{dataset.name} holds event grids; certify them in Python, with hiresnn.certify.Sparse.")
     card = read_card(folder / CARD) if (folder / CARD).is_file() else None
     audited = card if card is not None and card.data.name == dataset.name else None
     split = data.in_turn(dataset.test, min(images or (audited.data.images if audited else IMAGES), len(dataset.test)))
@@ -66,11 +69,9 @@ def certify(
         batch_size = fitting_batch(model, dataset, batch_size)
     poisson = isinstance(model, SpikingNetwork) and model.encoding.encoding == "poisson"
     chosen = [_read(text, model) for text in smoothings or ["rate" if poisson else "gaussian(sigma=0.25)"]]
-    test, labels = split.images.to(device).float() / 255, split.labels.to(device)
+    test, labels = as_floats(split.images).to(device), split.labels.to(device)
     result: dict[str, Any] = {"target": target, "data": dataset.name, "images": len(split), "seed": seed}
-    with torch.no_grad():
-        rows = [correct(model(part), labels[at : at + 100]) for at, part in _parts(test)]
-    result["clean"] = _percent(torch.cat(rows))
+    result["clean"] = round(evaluate(model, test, labels), 2)
     result["smoothed"] = []
     for name, smoothing, settings in chosen:
         with progress.task(f"certify {name}", len(split)) as task:
@@ -112,10 +113,6 @@ def certify(
     if page is not None:
         write_atomically(folder / PAGE, page(result).encode())
     return result, folder
-
-
-def _parts(images: Tensor) -> list[tuple[int, Tensor]]:
-    return [(100 * number, part) for number, part in enumerate(torch.split(images, 100))]
 
 
 def _percent(which: Tensor) -> float:

@@ -89,8 +89,7 @@ def _required(p_plus: float, p_minus: float, added: int, deleted: int) -> float:
     needed, mass = 0.0, 0.0
     for here, there in zip(first[possible], second[possible], strict=True):
         if mass + there > 0.5:
-            return min(
-                1.0, needed + float(here) * (0.5 - mass) / float(there) + 1e-12
-            )  # rounding errs to the safe side
+            # The last term makes rounding err to the safe side.
+            return min(1.0, needed + float(here) * (0.5 - mass) / float(there) + 1e-12)
         needed, mass = needed + float(here), mass + float(there)
     return 1.0

@@ -141,9 +141,7 @@ def margins(
     rows = runner.run(Interval((high + low) / 2, (high - low) / 2), window)
     middle, radius = (window.by_step(half).sum(0) for half in (rows.middle, rows.radius))
     last = cast("nn.Linear", runner.submodules[runner.last.target])
-    weight = (
-        last.weight[labels, None] - last.weight
-    )  # [B, K, features]: bounds of differences are tighter than of logits
+    weight = last.weight[labels, None] - last.weight  # [B, K, features]; differences are bounded tighter than logits
     bound = torch.einsum("bkf,bf->bk", weight, middle) - torch.einsum("bkf,bf->bk", weight.abs(), radius)
     return bound if last.bias is None else bound + network.timesteps * (last.bias[labels, None] - last.bias)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from hiresnn.attacks.gate import Images, Labels, Model, frozen, seeded, with_gradients
 from hiresnn.checks import require_batch, require_logits
 from hiresnn.errors import UsageError
+from hiresnn.foreign import require_adapter
 from hiresnn.models import Normalise
 from hiresnn.network import SpikingNetwork
 
@@ -167,7 +168,8 @@ def certify_smoothed(
         advance: called after each image, for a progress bar.
 
     Raises:
-        UsageError: a value is out of range, or the model returns no logits.
+        UsageError: a value is out of range, the model returns no logits, or it is a network of another library without
+            its adapter, whose answers depend on each other.
 
     Example:
         >>> certify_smoothed(network, images, Gaussian(0.25), n=10_000).radius  # doctest: +SKIP
@@ -176,6 +178,7 @@ def certify_smoothed(
         raise UsageError(
             f"n0 is {n0}, n is {n}, batch size is {batch_size} (at least 1), alpha is {alpha} (in (0, 1))."
         )
+    require_adapter(model)
     if images.dim() == 4:
         require_batch(images)
     rows: list[tuple[int, float, float]] = []
@@ -215,6 +218,7 @@ def attack_smoothed(
     1/2 with confidence 1 - alpha over `n` copies. The distance is infinite where the attack fails, and in the norm of
     the smoothing. No certified radius may exceed it, but for the images on which a certificate or this test errs.
     """
+    require_adapter(model)
     require_batch(images, labels)
     distances = []
 

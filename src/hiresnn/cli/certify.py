@@ -62,6 +62,8 @@ def certify(
         rows.add_row(bound, f"{low:.1f}" if linf["certified"] else "", "" if high is None else f"{high:.1f}")
     if linf["certified"] or result["audit"]:
         display(rows)
+    if result["audit"] not in (None, result["images"]):
+        print(f"The audit saw {result['audit']:,} images, so its column may lie below that of the certificates.")
     if linf["reason"]:
         print(f"No interval bounds: {linf['reason']}")
     print(f"Written: {folder / RESULT} and {folder / PAGE}")

@@ -125,9 +125,13 @@ def worst_cases(runs: Sequence[Run]) -> Markup | None:
 
 
 def _over_bounds(series: Sequence[Series], bounds: list[str], key: str, options: dict[str, Any]) -> Markup:
-    """A legend, then the chart in each of `SIZES`; `options` are those of `Chart`."""
+    """A curve over bounds; `options` are those of `Chart`."""
     names, label = words.ticks(bounds)
-    frame = {"x": charts.category_axis(label, names), **options}
+    return _curve(series, key, {"x": charts.category_axis(label, names), **options})
+
+
+def _curve(series: Sequence[Series], key: str, frame: dict[str, Any]) -> Markup:
+    """A legend, then the chart in each of `SIZES`; `frame` are the other options of `Chart`."""
     drawings = [Chart(width=w, height=h, **frame).draw(series, f"{key}-{size}", size) for size, (w, h) in SIZES.items()]
     return legend(series) + Markup("").join(drawings)
 
@@ -458,7 +462,7 @@ def certify_page(result: Mapping[str, Any]) -> str:
         dots = [(name, zip(entry["radii"], values, strict=True)) for name, values in lines if values is not None]
         series = [Series(name, tuple(Dot(x, y) for x, y in pairs)) for name, pairs in dots]
         x = number_axis(f"{entry['norm']} radius", entry["radii"], zero=True)
-        chart = Chart(x, y, f"Accuracy by {entry['norm']} radius", about, width=420, height=290)
+        frame = {"x": x, "y": y, "title": f"Accuracy by {entry['norm']} radius", "description": about}
         heading = f"The smoothed network, {entry['smoothing']}, {entry['norm']}"
-        figures.append((heading, legend(series) + chart.draw(series, f"smoothed-{number}")))
+        figures.append((heading, _curve(series, f"smoothed-{number}", frame)))
     return rendered("certify.html", result=result, figures=figures)
