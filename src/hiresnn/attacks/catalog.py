@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
 from hiresnn.attacks.adaptive import apgd, autoattack, momentum, sa_pgd
 from hiresnn.attacks.discrete import guided, random_moves, search_moves, topk
-from hiresnn.attacks.events import EventAttack, Found, Threat
+from hiresnn.attacks.events import Found, Threat
 from hiresnn.attacks.gate import (
     STEP_SHARE,
     Model,
@@ -32,19 +32,22 @@ from hiresnn.errors import AttackError, UsageError, closest, quoted, user_code
 from hiresnn.neurons import gradient_rule
 from hiresnn.neurons.rules import canonical_rule, rule_from_text
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 @dataclass(frozen=True)
 class AttackInfo:
     """A named attack.
 
     Attributes:
-        run: the function (model, images, labels, *, eps, ...) -> adversarial images; its signature says the options,
-            the first line of its docstring the `summary`.
+        run: the function (model, images, labels, *, eps, ...) -> adversarial images, or an `EventAttack`; its signature
+            says the options, the first line of its docstring the `summary`.
         rules: how many gradient rules the attack takes as its option `rule`.
         source: SHA-256 of the files that define a user's attack, else "".
     """
 
-    run: Callable[..., Tensor]
+    run: Callable[..., Any]
     rules: Literal["none", "one", "several"] = "none"
     source: str = ""
 
@@ -66,13 +69,6 @@ class AttackInfo:
         return ", ".join([*options, *rule])
 
 
-class EventAttackInfo(NamedTuple):
-    """A named attack on event grids, and how many gradient rules it takes."""
-
-    run: EventAttack
-    rules: Literal["none", "one"] = "none"
-
-
 ATTACKS: dict[str, AttackInfo] = {
     "fgsm": AttackInfo(fgsm, "one"),
     "pgd": AttackInfo(pgd, "one"),
@@ -87,12 +83,12 @@ ATTACKS: dict[str, AttackInfo] = {
 }
 """Attack name -> its description."""
 BUILT_IN = frozenset(ATTACKS)
-EVENT_ATTACKS: dict[str, EventAttackInfo] = {
-    "topk": EventAttackInfo(topk, "one"),
-    "guided": EventAttackInfo(guided, "one"),
-    "relaxed": EventAttackInfo(relaxed, "one"),
-    "search": EventAttackInfo(search_moves),
-    "random": EventAttackInfo(random_moves),
+EVENT_ATTACKS: dict[str, AttackInfo] = {
+    "topk": AttackInfo(topk, "one"),
+    "guided": AttackInfo(guided, "one"),
+    "relaxed": AttackInfo(relaxed, "one"),
+    "search": AttackInfo(search_moves),
+    "random": AttackInfo(random_moves),
 }
 """Name of an attack on event grids -> its description; such an attack looks for the smallest budget."""
 
@@ -166,8 +162,13 @@ class AttackSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
 
+    @staticmethod
+    def described(name: str) -> AttackInfo:
+        """Return the description of the attack of that name; UsageError if there is none."""
+        return attack_info(name)
+
     def __post_init__(self) -> None:
-        info, attack = attack_info(self.name), f"attack {self.name!r}"
+        info, attack = self.described(self.name), f"attack {self.name!r}"
         known = text_options(info.run)
         given = canonical_names(attack, self.options, known)
         Call(self.name, given).require((*known, *(["rule"] if info.rules != "none" else [])), attack)
@@ -182,7 +183,7 @@ class AttackSpec:
         object.__setattr__(self, "rules", rules)
 
     @classmethod
-    def parse(cls, text: str, **defaults: Any) -> AttackSpec:
+    def parse(cls, text: str, **defaults: Any) -> Self:
         """Read an attack from its text, a name with options in parentheses.
 
         The option `rule` is a rule as `hiresnn.neurons.rules.rule_from_text` reads it, or a list of rules for greedy.
@@ -198,7 +199,7 @@ class AttackSpec:
         True
         """
         call = read_call(text, "attack")
-        info = attack_info(call.name)
+        info = cls.described(call.name)
         known = text_options(info.run)
         named = canonical_names(f"attack {quoted(text)}", call.options, known)
         rules = named.pop("rule", []) if info.rules != "none" else []
@@ -233,7 +234,7 @@ class AttackSpec:
 
         `rule` is the text of the gradient rules, None for the neurons' own (for greedy: its own choice).
         """
-        info = ATTACKS[self.name]
+        info = self.described(self.name)
         values: dict[str, Any] = {**info.options, **self.options}
         share = float(values.pop("relative_step", STEP_SHARE))
         if "step" in info.options and "step" not in self.options:
@@ -253,65 +254,49 @@ class AttackSpec:
         >>> AttackSpec.parse("pgd").label
         'pgd:eps=8/255,iterations=7'
         """
-        defaults: dict[str, Any] = {key: option.default for key, option in text_options(ATTACKS[self.name].run).items()}
+        defaults: dict[str, Any] = {
+            key: option.default for key, option in text_options(self.described(self.name).run).items()
+        }
         shown: dict[str, Any] = {key: defaults[key] for key in ("eps", "iterations", "queries") if key in defaults}
         changed = {key: value for key, value in self.options.items() if value != defaults[key]}
         return str(replace(self, options={**shown, **changed}))
 
     def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
         """Run the attack; UsageError if a gradient rule was named, but the model has no spiking neuron."""
-        run, options = ATTACKS[self.name].run, self.arguments()
+        adversarial: Tensor = self._run(model, images, labels, self.arguments())
+        return adversarial
+
+    def _run(self, model: Model, images: Tensor, labels: Tensor, options: dict[str, Any]) -> Any:
+        info = self.described(self.name)
         if not self.rules:
-            return run(model, images, labels, **options)
+            return info.run(model, images, labels, **options)
         if not isinstance(model, nn.Module):
             raise UsageError(f"attack {str(self)!r}: its gradient rule needs a network with LIF neurons.")
         rules = [rule_from_text(rule) for rule in self.rules]
-        if ATTACKS[self.name].rules == "several":
-            return run(model, images, labels, rules=rules, **options)
+        if info.rules == "several":
+            return info.run(model, images, labels, rules=rules, **options)
         with gradient_rule(model, rules[0]):
-            return run(model, images, labels, **options)
+            return info.run(model, images, labels, **options)
 
 
 parse = AttackSpec.parse
 
 
-@dataclass(frozen=True)
-class EventAttackSpec:
-    """An attack on event grids with its options, callable as (model, grids, labels, *, threat, budget) -> Found.
+class EventAttackSpec(AttackSpec):
+    """An attack on event grids with its options, callable as (model, grids, labels, *, threat, budget) -> Found."""
 
-    Raises:
-        UsageError: an unknown attack, option or rule, or a value outside its limits.
-    """
+    @staticmethod
+    def described(name: str) -> AttackInfo:
+        if name not in EVENT_ATTACKS:
+            raise UsageError(f"attack on events {quoted(name)} is not known; {closest(name, EVENT_ATTACKS)}.")
+        return EVENT_ATTACKS[name]
 
-    name: str
-    options: Mapping[str, Value] = field(default_factory=dict)
-    rule: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> EventAttackSpec:
-        """Read an attack on events from its text, such as `guided(targets=3, rule=arctan)`."""
-        call = read_call(text, "attack")
-        if call.name not in EVENT_ATTACKS:
-            raise UsageError(f"attack on events {quoted(call.name)} is not known; {closest(call.name, EVENT_ATTACKS)}.")
-        info, given = EVENT_ATTACKS[call.name], dict(call.options)
-        known, title = options_of(info.run), f"attack {quoted(text)}"
-        call.require((*known, *(["rule"] if info.rules == "one" else [])), title)
-        rule = canonical_rule(str(given.pop("rule"))) if "rule" in given else None
-        options = {name: read_option(title, name, value, known[name]) for name, value in given.items()}
-        return cls(call.name, options, rule)
-
-    def __str__(self) -> str:
-        return str(Call(self.name, {**self.options, **({"rule": self.rule} if self.rule else {})}))
-
-    def __call__(self, model: Model, grids: Tensor, labels: Tensor, *, threat: Threat, **options: Any) -> Found:
-        """Run the attack; UsageError if a gradient rule was named, but the model has no spiking neuron."""
-        run = partial(EVENT_ATTACKS[self.name].run, threat=threat, **{**options, **self.options})
-        if self.rule is None:
-            return run(model, grids, labels)
-        if not isinstance(model, nn.Module):
-            raise UsageError(f"attack {str(self)!r}: its gradient rule needs a network with LIF neurons.")
-        with gradient_rule(model, rule_from_text(self.rule)):
-            return run(model, grids, labels)
+    def __call__(  # type: ignore[override]
+        self, model: Model, images: Tensor, labels: Tensor, *, threat: Threat, **given: Any
+    ) -> Found:
+        """Run the attack; options that the text names come before those that are `given`, such as budget."""
+        found: Found = self._run(model, images, labels, {**given, **self.options, "threat": threat})
+        return found
 
 
 def _stored(name: str, value: Value) -> str:

@@ -146,15 +146,19 @@ def ascend(perturbation: Tensor, gradient: Tensor, step: float | Tensor, bound: 
 
 
 def perturbed(images: Tensor, perturbation: Tensor) -> Tensor:
-    """Return images + perturbation, clipped to the valid range: [0, 1], and of event grids [0, `most_events`]."""
-    if images.dim() == 5:
-        return (images + perturbation).clamp(min=0).minimum(most_events(images))
-    return (images + perturbation).clamp(0, 1)
+    """Return images + perturbation, clipped to the valid range of their kind, see `valid_range`."""
+    return torch.clamp(images + perturbation, *valid_range(images))
 
 
-def most_events(grids: Tensor) -> Tensor:
-    """Return the largest cell of each event grid [B, T, P, H, W], at least 1, as [B, 1, 1, 1, 1]."""
-    return grids.amax((1, 2, 3, 4), keepdim=True).clamp(min=1)
+def valid_range(images: Tensor) -> tuple[float, float] | tuple[Tensor, Tensor]:
+    """Return the smallest and the largest valid value: 0 and 1, or 0 and the largest cell of each event grid [B, ...].
+
+    The largest cell of a grid [B, T, P, H, W] is at least 1.
+    """
+    if images.dim() != 5:
+        return 0.0, 1.0
+    most = images.amax((1, 2, 3, 4), keepdim=True).clamp(min=1)
+    return torch.zeros_like(most), most
 
 
 def uniform(images: Tensor, eps: float, generator: torch.Generator | None) -> Tensor:
@@ -194,12 +198,11 @@ def check(images: Tensor, adversarial: Tensor, *, eps: float | None) -> None:
         return
     if not torch.isfinite(adversarial).all():
         raise AttackError("the attack returned pixels that are not finite.")
-    low, high = adversarial.aminmax()
-    if images.dim() == 5:
-        if low < 0 or (adversarial > most_events(images)).any():
-            raise AttackError("the attack left the range of event grids, 0 to the largest cell of the sample.")
-    elif low < 0 or high > 1:
-        raise AttackError(f"the attack returned pixels in [{low:.4f}, {high:.4f}]; they must lie in [0, 1].")
+    low, high = valid_range(images)
+    if bool(((adversarial < low) | (adversarial > high)).any()):
+        reached = "[{:.4f}, {:.4f}]".format(*adversarial.aminmax())
+        limits = "[0, 1]" if images.dim() != 5 else "[0, the largest cell of the sample]"
+        raise AttackError(f"the attack returned pixels in {reached}; they must lie in {limits}.")
     if eps is not None:
         distance = (adversarial - images).abs().max().item()
         if distance > eps + max(ROUNDING, torch.finfo(images.dtype).eps / 2):  # of a pixel below 1 in half precision

@@ -16,14 +16,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hiresnn.attacks import EventAttackSpec, Flips, Model, frozen, loss_gradient, parse_threat, recount, with_gradients
-from hiresnn.attacks.events import require_grids
+from hiresnn.attacks import EventAttackSpec, Model, frozen, loss_gradient, parse_threat, recount, with_gradients
+from hiresnn.attacks.events import Retiming, require_grids
 from hiresnn.attacks.losses import margin
 from hiresnn.audit import card as parts
-from hiresnn.audit.behaviour import OWN, ROUNDING, InstrumentedModel, seed_of, weights_of
+from hiresnn.audit.behaviour import OWN, ROUNDING, Cost, InstrumentedModel, seed_of, weights_of
 from hiresnn.audit.build_card import GAP, GAP_IMAGES, HALF, SEVERE, SOME, About, png, significantly_more, subject_of
 from hiresnn.audit.card import share
 from hiresnn.audit.run import ArrayCache, Verification, packed, read_archive
+from hiresnn.audit.sweep import Record, Units
 from hiresnn.checks import correct, fingerprint
 from hiresnn.errors import AttackError, UsageError
 from hiresnn.files import write_atomically
@@ -37,6 +38,7 @@ LADDER = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Budgets of the table; the card has the smallest budget of every sample, and so the whole curve."""
 RULES = (ROUNDING, "arctan", "straight-through", "bptr", "conversion", "assg")
 RANDOM, BASE = "random(draws=3)", "topk"
+SPENT = ("forward", "backward", "seconds")
 PICTURES = 6
 
 
@@ -170,6 +172,84 @@ def standing(smallest: Tensor, budget: int) -> parts.Share:
     return share(int((smallest > budget).sum()), len(smallest))
 
 
+class Search:
+    """The smallest budget of every sample so far, and what each attack found and cost."""
+
+    def __init__(
+        self, network: InstrumentedModel, grids: Tensor, labels: Tensor, config: EventConfig, cache: Units,
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        self.network, self.grids, self.labels, self.config = network, grids, labels, config
+        self.threat, self.cache, self.progress = parse_threat(config.threat, config.grid), cache, progress
+        self.smallest, self.made = torch.full((len(grids),), torch.inf), grids.cpu().clone()
+        self.by = [""] * len(grids)  # label of the attack that found the smallest budget
+        self.found: dict[str, Tensor] = {}  # label -> smallest budget of each sample that it attacked
+        self.costs: dict[str, Cost] = {}
+
+    def run(self, text: str, rule: str = OWN, first: int | None = None) -> Tensor:
+        """Run an attack under a rule on all samples, or on the first ones; return the budgets that it found."""
+        label = text if rule == OWN else f"{text}, {rule}"
+        self.task.advance(1, label)
+        self.costs[label], budgets = Cost(), []
+        for rows in torch.split(torch.arange(len(self.grids))[:first], self.config.batch_size):
+            record = self._attacked(f"{label} {rows[0]}-{rows[-1] + 1}", text, rule, rows)
+            spent, adversarial = torch.from_numpy(record["budget"]), torch.from_numpy(record["adversarial"])
+            better = spent < self.smallest[rows]
+            self.smallest[rows[better]], self.made[rows[better]] = spent[better], adversarial[better].to(self.made)
+            for sample in rows[better & (spent > 0)].tolist():
+                self.by[sample] = label
+            self.costs[label].add(Cost(**{name: record[name].item() for name in SPENT}))
+            budgets.append(spent)
+        self.found[label] = torch.cat(budgets)
+        return self.found[label]
+
+    def _attacked(self, key: str, text: str, rule: str, rows: Tensor) -> Record:
+        """Budgets and grids of a batch and what they cost, from the cache if they are there."""
+        record, rows = self.cache.get(key), rows.to(self.grids.device)
+        if record is None:
+            attack, grids, labels = EventAttackSpec.parse(text), self.grids[rows], self.labels[rows]
+            with self.network.measured(seed_of(self.config.seed, key)) as cost, self.network.under(rule):
+                result = attack(self.network, grids, labels, threat=self.threat, budget=self.config.budget)
+            cells = result.grids.cpu().numpy().astype(np.uint8)
+            record = {"budget": result.budgets.cpu().numpy(), "adversarial": cells}
+            record |= {name: np.asarray(getattr(cost, name)) for name in SPENT}
+            self.cache[key] = record
+        return record
+
+    def preset(self, plan: Preset) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Run all attacks; return budgets of the gradient attacks beside those of the search, and of random moves."""
+        rules = [rule for rule in RULES if self.network.takes(rule)]
+        with self.progress.task("audit on events", len(rules) + 2 * plan.rules + 4, "attacks") as self.task:
+            random = self.run(RANDOM)
+            if bool((random == 0).all()):
+                raise UsageError(f"the network is right on none of {len(random)} samples; check grids and classes.")
+            swept = {rule: self.run(BASE, rule) for rule in (OWN, *rules)}
+            ranked = torch.stack(list(swept.values())).clamp(max=self.config.budget + 1)
+            wins = torch.bincount(ranked.argmin(0)[swept[OWN] > 0], minlength=len(swept))
+            for row in wins.argsort(descending=True, stable=True)[: plan.rules].tolist():
+                for text in (f"guided(targets={plan.targets})", *["relaxed"] * isinstance(self.threat, Retiming)):
+                    self.run(text, list(swept)[row])
+            for text in self.config.attacks:
+                self.run(text)
+            by_gradient = torch.stack([budgets for label, budgets in self.found.items() if label != RANDOM]).amin(0)
+            searched = self.run("search(candidates=32)", first=plan.searched)
+        return (by_gradient[: len(searched)], searched), (by_gradient, random)
+
+    def rows(self) -> list[EventRow]:
+        """The attacks in the order they ran."""
+        rows = []
+        for label, budgets in self.found.items():
+            attacked, cost = budgets[budgets > 0], self.costs[label]
+            rows.append(
+                EventRow(
+                    label=label, attacked=len(attacked), broke=int(attacked.isfinite().sum()), median=_median(attacked),
+                    best=self.by.count(label), forward=cost.forward, backward=cost.backward,
+                    seconds=round(cost.seconds, 2),
+                )
+            )  # fmt: skip
+        return rows
+
+
 @with_gradients
 def audit_events(
     model: Model,
@@ -192,77 +272,26 @@ def audit_events(
         UsageError: grids, labels or settings that cannot be used, or a network that is right on no sample.
         AttackError: an attack spent more than it says.
     """
-    config, progress = config or EventConfig(), progress or Progress(quiet=True)
-    threat, plan = parse_threat(config.threat, config.grid), PRESETS[config.preset]
+    config, about = config or EventConfig(), about or About(classes=None, data="event grids")
+    threat = parse_threat(config.threat, config.grid)
     require_grids(grids, labels, threat.grid)
     network = InstrumentedModel(model, grids)
-    about = about or About(classes=None, data="event grids")
     identity = (1, str(threat), network.weights, network.digest, config.budget, config.seed, config.batch_size)
     data = about.identity or (fingerprint([("grids", grids), ("labels", labels)]),)
-    cache = ArrayCache(Path(folder) / f"cache-{seed_of(0, repr((identity, data))):016x}") if folder else None
-    smallest, made, by = torch.full((len(grids),), torch.inf), grids.cpu().clone(), [""] * len(grids)
-    found: dict[str, Tensor] = {}  # label -> smallest budget per sample that it attacked
-    costs: dict[str, tuple[float, ...]] = {}  # label -> (forward, backward, seconds)
-
-    def run(text: str, rule: str = OWN, first: int | None = None) -> Tensor:
-        """Run an attack under a rule on all samples, or on the first ones; return the budgets that it found."""
-        spec, label = EventAttackSpec.parse(text), text if rule == OWN else f"{text}, {rule}"
-        budgets, count = [], min(first or len(grids), len(grids))
-        costs[label] = (0, 0, 0.0)
-        task.advance(1, label)
-        for start in range(0, count, config.batch_size):
-            rows = torch.arange(start, min(start + config.batch_size, count))
-            key = f"{label} {start}-{start + len(rows)}"
-            record = cache.get(key) if cache else None
-            if record is None:
-                with network.measured(seed_of(config.seed, key)) as cost, network.under(rule):
-                    at = rows.to(grids.device)
-                    result = spec(network, grids[at], labels[at], threat=threat, budget=config.budget)
-                passes = {name: np.asarray(getattr(cost, name)) for name in ("forward", "backward", "seconds")}
-                cells = result.grids.cpu().numpy().astype(np.uint8)
-                record = {"budget": result.budgets.cpu().numpy(), "adversarial": cells, **passes}
-                if cache:
-                    cache[key] = record
-            spent, adversarial = torch.from_numpy(record["budget"]), torch.from_numpy(record["adversarial"])
-            better = spent < smallest[rows]
-            smallest[rows[better]], made[rows[better]] = spent[better], adversarial[better].to(made)
-            for sample in rows[better & (spent > 0)].tolist():
-                by[sample] = label
-            budgets.append(spent)
-            spent_on = tuple(record[name].item() for name in ("forward", "backward", "seconds"))
-            costs[label] = tuple(map(sum, zip(costs[label], spent_on, strict=True)))
-        found[label] = torch.cat(budgets)
-        return found[label]
-
-    rules = [rule for rule in RULES if network.takes(rule)]
-    with frozen(network), progress.task("audit on events", len(rules) + 2 * plan.rules + 4, "attacks") as task:
-        random = run(RANDOM)
-        if bool((random == 0).all()):
-            raise UsageError(f"the network is right on none of {len(grids)} samples; check grids and classes.")
-        base = run(BASE)
-        swept = {OWN: base, **{rule: run(BASE, rule) for rule in rules}}
-        ranked = torch.stack(list(swept.values())).clamp(max=config.budget + 1)
-        wins = torch.bincount(ranked.argmin(0)[base > 0], minlength=len(swept))
-        best = [list(swept)[row] for row in wins.argsort(descending=True, stable=True)[: plan.rules].tolist()]
-        for rule in best:
-            run(f"guided(targets={plan.targets})", rule)
-            if not isinstance(threat, Flips):
-                run("relaxed", rule)
-        for text in config.attacks:
-            run(text)
-        by_gradient = torch.stack([budgets for label, budgets in found.items() if label != RANDOM]).amin(0)
-        searched = run("search(candidates=32)", first=plan.searched)
-        zero = _zero_gradients(network, grids, labels)
-        checks, gallery = network.checks(0), _gallery(network, grids, labels, made, smallest, by, about)
-    right = smallest > 0
-    total, ladder = len(grids), sorted({*(k for k in LADDER if k <= config.budget), config.headline, config.budget})
+    work = f"cache-{seed_of(0, repr((identity, data))):016x}"
+    cache: Units = ArrayCache(Path(folder) / work) if folder else dict[str, Record]()
+    search = Search(network, grids, labels, config, cache, progress or Progress(quiet=True))
+    with frozen(network):
+        blind = search.preset(PRESETS[config.preset])
+        zero, checks = _zero_gradients(network, grids, labels), network.checks(0)
+        gallery = _gallery(search, about)
+    smallest, base, random = search.smallest, search.found[BASE], search.found[RANDOM]
+    right, total = smallest > 0, len(grids)
     curve = [
         EventPoint(budget=k, random=standing(random, k), topk=standing(base, k), worst=standing(smallest, k))
-        for k in ladder
+        for k in sorted({*(k for k in LADDER if k <= config.budget), config.headline, config.budget})
     ]
-    blind = (by_gradient[: len(searched)], searched), (by_gradient, random)
     verdict, sentence, reasons = conclude(curve, config, blind, zero, checks, str(threat))
-    median = float(smallest[right].quantile(0.5, interpolation="higher"))
     card = EventCard(
         hiresnn=__version__,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -272,19 +301,26 @@ def audit_events(
             classes=list(about.classes or map(str, range(network.classes))),
         ),
         threat=str(threat), preset=config.preset, headline=config.headline, budget=config.budget, seed=config.seed,
-        batch_size=config.batch_size, attacks=_rows(found, costs, by), command=about.command, target=about.target,
+        batch_size=config.batch_size, attacks=search.rows(), command=about.command, target=about.target,
         environment=dict(about.environment), clean=share(int(right.sum()), total), curve=curve,
         smallest=[None if value == np.inf else int(value) for value in smallest.tolist()],
-        median=None if median == np.inf else median, zero_gradients=zero, checks=checks, verdict=verdict,
+        median=_median(smallest[right]), zero_gradients=zero, checks=checks, verdict=verdict,
         conclusion=sentence, reasons=reasons, gallery=gallery,
     )  # fmt: skip
     if folder is not None:
         broken = (right & smallest.isfinite()).nonzero()[:, 0]
         arrays = {"index": broken, "budget": smallest[broken].long(), "label": labels.cpu()[broken]}
-        arrays |= {"adversarial": made[broken].to(torch.uint8), "clean": grids.cpu()[broken].to(torch.uint8)}
+        pairs = {"adversarial": search.made, "clean": grids.cpu()}
+        arrays |= {name: cells[broken].to(torch.uint8) for name, cells in pairs.items()}
         write_atomically(Path(folder) / ARCHIVE, packed({name: value.numpy() for name, value in arrays.items()}))
         write_atomically(Path(folder) / CARD, (card.model_dump_json(indent=2) + "\n").encode())
     return card
+
+
+def _median(budgets: Tensor) -> float | None:
+    """The upper median of budgets; None for inf."""
+    median = float(budgets.quantile(0.5, interpolation="higher")) if len(budgets) else np.inf
+    return None if median == np.inf else median
 
 
 def conclude(
@@ -325,22 +361,6 @@ def conclude(
     return "agrees", f"Report at most {interval} {at}; the gradient alone says {base.percent:.1f} %.", reasons
 
 
-def _rows(found: dict[str, Tensor], costs: dict[str, tuple[float, ...]], by: Sequence[str]) -> list[EventRow]:
-    rows = []
-    for label, budgets in found.items():
-        attacked = budgets[budgets > 0]
-        median = float(attacked.quantile(0.5, interpolation="higher")) if len(attacked) else np.inf
-        forward, backward, seconds = costs[label]
-        rows.append(
-            EventRow(
-                label=label, attacked=len(attacked), broke=int(attacked.isfinite().sum()), best=by.count(label),
-                median=None if median == np.inf else median, forward=int(forward), backward=int(backward),
-                seconds=round(seconds, 2),
-            )
-        )  # fmt: skip
-    return rows
-
-
 def _zero_gradients(network: InstrumentedModel, grids: Tensor, labels: Tensor) -> float:
     zero = [
         (loss_gradient(network, part, of, margin).gradient.flatten(1) == 0).all(1)
@@ -359,15 +379,9 @@ def coloured(counts: Tensor) -> Tensor:
     return 1 - torch.einsum("...phw,pc->...chw", share[..., :2, :, :], 1 - ink).clamp(0, 1)
 
 
-def _gallery(
-    network: InstrumentedModel,
-    grids: Tensor,
-    labels: Tensor,
-    made: Tensor,
-    smallest: Tensor,
-    by: list[str],
-    about: About,
-) -> list[EventPicture]:
+def _gallery(search: Search, about: About) -> list[EventPicture]:
+    """Broken samples from the smallest budget to the largest."""
+    network, smallest = search.network, search.smallest
     broken = ((smallest > 0) & smallest.isfinite()).nonzero()[:, 0]
     order = broken[smallest[broken].argsort(stable=True)]
     chosen = (
@@ -375,17 +389,17 @@ def _gallery(
     )
     names, pictures = about.classes or [str(number) for number in range(network.classes)], []
     for sample in chosen.tolist():
-        before, after = grids[sample].cpu(), made[sample]
+        before, after = search.grids[sample].cpu(), search.made[sample]
         rows = [before, after, after - before]
         with torch.no_grad():
-            answer = int(network(after[None].to(grids)).argmax(1))
+            answer = int(network(after[None].to(search.grids)).argmax(1))
         strips = [torch.cat(list(coloured(row)), 2) for row in rows]
         sums = [coloured(row.sum(0)) for row in (before, after, (after - before).abs())]
         gap = torch.full((3, 1, strips[0].shape[2]), 0.6)
         pictures.append(
             EventPicture(
-                index=sample, label=names[int(labels[sample])], predicted=names[answer], spent=int(smallest[sample]),
-                attack=by[sample], bins=len(before),
+                index=sample, label=names[int(search.labels[sample])], predicted=names[answer],
+                spent=int(smallest[sample]), attack=search.by[sample], bins=len(before),
                 strip=png(torch.cat([strips[0], gap, strips[1], gap, strips[2]], 1)), summed=png(torch.cat(sums, 2)),
             )
         )  # fmt: skip
