@@ -143,9 +143,9 @@ def test_a_failed_check_comes_before_every_number(audited):
     assert conclude(audited[0].curve, EventConfig(headline=2), (nothing, nothing), 0.6, [], "flips")[0] == "unreliable"
 
 
-def test_polarities_have_two_colours_on_white():
-    counts = torch.zeros(2, 1, 3)
-    counts[0, 0, 0] = counts[1, 0, 1] = 2
+def test_darker_is_blue_and_brighter_is_vermillion_on_white_as_the_page_says():
+    counts = torch.zeros(2, 1, 3)  # polarity 0 is darker, 1 is brighter, as bin_events numbers them
+    counts[1, 0, 0] = counts[0, 0, 1] = 2
     colours = coloured(counts)[:, 0].T
     assert torch.allclose(colours, torch.tensor([[0.84, 0.37, 0.0], [0.0, 0.45, 0.7], [1.0, 1.0, 1.0]]))
 

@@ -373,9 +373,9 @@ ON, OFF = (0.84, 0.37, 0.0), (0.0, 0.45, 0.70)  # vermillion and blue of Okabe a
 
 
 def coloured(counts: Tensor) -> Tensor:
-    """Grids [..., P, H, W] of any sign as colours [..., 3, H, W]: the first polarity is vermillion, the second blue."""
+    """Grids [..., P, H, W] of any sign as colours [..., 3, H, W]: darker (polarity 0) is blue, brighter vermillion."""
     share = counts.abs() / counts.abs().amax((-3, -2, -1), keepdim=True).clamp(min=1)
-    ink = torch.tensor([ON, OFF])[: counts.shape[-3]]
+    ink = torch.tensor([OFF, ON])[: counts.shape[-3]]
     return 1 - torch.einsum("...phw,pc->...chw", share[..., :2, :, :], 1 - ink).clamp(0, 1)
 
 
