@@ -1,4 +1,4 @@
-"""Choose settings of training on event grids on held-out samples; results/events.md has the tables.
+"""Choose settings of training on event grids on held-out samples.
 
     python benchmarks/events.py saccade-digits --out choice --set data.holdout_images=200 --set snn.epochs=6 \\
         --row "traditional" method=traditional --row "hire 0.02" noise.step=0.02 noise.bound=0.02

@@ -60,8 +60,8 @@ def evaluate(
         raise UsageError("corruptions are measured without attacks; leave out --attack and --twin.")
     with RunFolder.open_or_zoo(run, write=out is None) as folder, seeded(folder.recipe.seed):
         recipe, attack_seed = folder.recipe, folder.recipe.seed if seed is None else seed
-        specs = [attack_of(recipe, text, attack_seed) for text in attacks] if attacks else recipe_attacks(recipe)
-        specs = [] if corruptions else specs
+        specs = [attack_of(recipe, text, attack_seed) for text in attacks or ()]
+        specs = specs if attacks or corruptions else recipe_attacks(recipe)
         network, device = load_run(folder), device_of(recipe)
         dataset = load_for(recipe, source)
         batch_size = fitting_batch(network, dataset, batch_size)

@@ -7,6 +7,7 @@ Accuracies are in percent. A bound is an L-infinity radius in pixel units, writt
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -251,6 +252,26 @@ class Longer(Part):
     gradients: float = Field(description="Gradients per image of the search that was made, of an image that stands.")
 
 
+def inline(png: str, says: str, width: int = 56) -> str:
+    """An image from its PNG in base64, as HTML."""
+    style = f"width:{width}px;margin:2px;image-rendering:pixelated"
+    return f'<img style="{style}" src="data:image/png;base64,{escape(png)}" alt="{says}">'
+
+
+def notebook_view(
+    headline: str, columns: Sequence[str], curve: Sequence[tuple[str, Share, Share]], pictures: Sequence[str]
+) -> str:
+    """What a notebook shows of a card: its headline, a table (worst case with its interval), and pictures as HTML."""
+    rows = "".join(
+        f"<tr><td>{at}</td><td>{worst.percent:.1f} ({worst.low:.1f}-{worst.high:.1f})</td>"
+        f"<td>{other.percent:.1f}</td></tr>"
+        for at, worst, other in curve
+    )
+    head = "".join(f"<th>{column}</th>" for column in columns)
+    shown = "".join(f"{picture}<br>" for picture in pictures)
+    return f"<p><b>{escape(headline)}</b></p><table><tr>{head}</tr>{rows}</table><p>{shown}</p>"
+
+
 class Card(Part):
     """One audit, as card.json holds it."""
 
@@ -285,20 +306,14 @@ class Card(Part):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the number to report, the curve, and up to six images, clean beside attacked."""
-        rows = "".join(
-            f"<tr><td>{escape(point.bound)}</td><td>{point.worst.percent:.1f} ({point.worst.low:.1f}-"
-            f"{point.worst.high:.1f})</td><td>{point.pgd.percent:.1f}</td></tr>"
-            for point in self.curve
-        )
-        style = 'style="width:56px;margin:2px;image-rendering:pixelated" src="data:image/png;base64,'
-        pictures = "".join(
-            f'<img {style}{escape(picture.clean)}" alt="clean">'
-            f'<img {style}{escape(picture.adversarial)}" alt="attacked"> '
-            f"{escape(picture.label)} read as {escape(picture.predicted)} at {escape(picture.bound)}<br>"
+        pictures = [
+            f"{inline(picture.clean, 'clean')}{inline(picture.adversarial, 'attacked')} "
+            f"{escape(picture.label)} read as {escape(picture.predicted)} at {escape(picture.bound)}"
             for picture in self.gallery[:6]
-        )
-        head = "<tr><th>bound</th><th>worst case, %</th><th>PGD as in the paper, %</th></tr>"
-        return f"<p><b>{escape(self.conclusion.headline)}</b></p><table>{head}{rows}</table><p>{pictures}</p>"
+        ]
+        columns = ("bound", "worst case, %", "PGD as in the paper, %")
+        rows = [(escape(point.bound), point.worst, point.pgd) for point in self.curve]
+        return notebook_view(self.conclusion.headline, columns, rows, pictures)
 
     def plot(self) -> Any:
         """Draw the curve as a `matplotlib.figure.Figure`: worst case with its 95 % interval, PGD, FGSM and noise."""

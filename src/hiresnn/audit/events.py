@@ -152,19 +152,14 @@ class EventCard(parts.Part):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the sentence to report, the curve, and up to three samples, summed over the bins."""
-        rows = "".join(
-            f"<tr><td>{point.budget:,}</td><td>{point.worst.percent:.1f} ({point.worst.low:.1f}-"
-            f"{point.worst.high:.1f})</td><td>{point.random.percent:.1f}</td></tr>"
-            for point in self.curve
-        )
-        style = 'style="width:84px;margin:2px;image-rendering:pixelated" src="data:image/png;base64,'
-        pictures = "".join(
-            f'<img {style}{escape(picture.summed)}" alt="before, after and change"> {escape(picture.label)} read as '
-            f"{escape(picture.predicted)} after {picture.spent:,} events<br>"
+        pictures = [
+            f"{parts.inline(picture.summed, 'before, after and change', 84)} {escape(picture.label)} read as "
+            f"{escape(picture.predicted)} after {picture.spent:,} events"
             for picture in self.gallery[:3]
-        )
-        head = "<tr><th>budget</th><th>worst case, %</th><th>random moves, %</th></tr>"
-        return f"<p><b>{escape(self.conclusion)}</b></p><table>{head}{rows}</table><p>{pictures}</p>"
+        ]
+        columns = ("budget", "worst case, %", "random moves, %")
+        rows = [(f"{point.budget:,}", point.worst, point.random) for point in self.curve]
+        return parts.notebook_view(self.conclusion, columns, rows, pictures)
 
 
 def standing(smallest: Tensor, budget: int) -> parts.Share:
