@@ -352,6 +352,8 @@ def test_reasons_say_which_attack_found_the_gap_and_whether_the_search_has_ended
         "the last attack, apgd, still broke 3 images: more may break",
     ]
     assert len(concluded(94, 53, evidence=replace(evidence, last=("apgd", 2))).reasons) == 1
+    single = concluded(94, 93, evidence=replace(NONE, found_by=("square", 1)))
+    assert single.reasons == ["the paper's PGD misses one image, which square broke"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from hiresnn.audit import PRESETS, AuditConfig, Preset
 from hiresnn.audit.card import read_card
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.audit.run import ADVERSARIAL, CARD
-from hiresnn.cli.audit import table
+from hiresnn.cli.audit import _cost, table
 from hiresnn.data import in_turn, load
 from hiresnn.errors import RunError
 from hiresnn.hub.pretrained import copy
@@ -78,6 +79,31 @@ def test_results_are_written_and_the_curve_is_printed(here, capsys):
     assert f"Written: {Path('audits/mine-network') / CARD} and {Path('audits/mine-network') / PAGE}" in text
     assert card.setting.command == "hiresnn audit " + " ".join(OPTIONS)
     check_table(card, text)
+
+
+def test_a_quiet_audit_prints_only_its_result(here, capsys):
+    assert run("audit", *OPTIONS) == 0
+    spoken = capsys.readouterr()
+    assert run("audit", *OPTIONS, "--quiet", "--out", "quiet") == 0
+    quiet = capsys.readouterr()
+    assert len(spoken.err) > 0
+    assert quiet.err == ""
+    headline = read_card(here / "quiet" / CARD).conclusion.headline
+    assert headline in quiet.out
+    assert headline in spoken.out
+
+
+@pytest.mark.parametrize(
+    ("expected", "more"), [(0, "no more images"), (1, "about 1 more image"), (2, "about 2 more images")]
+)
+def test_the_cost_says_what_a_longer_search_would_find(expected, more):
+    longer = SimpleNamespace(factor=2.0, expected=expected, high=5)
+    card = SimpleNamespace(
+        budget=SimpleNamespace(gradients_per_image=9.0, seconds_per_image=0.5),
+        longer=longer,
+        setting=SimpleNamespace(headline="8/255"),
+    )
+    assert f"A search 2 times as long at 8/255 would break {more} (at most 5, 95 %)." in _cost(card)
 
 
 def test_options_reach_the_audit(asked):

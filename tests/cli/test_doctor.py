@@ -99,6 +99,21 @@ def test_data_are_described_and_every_bad_file_is_listed(monkeypatch, tmp_path, 
     assert printed.err == "Broken: data.\n"
 
 
+def test_a_folder_of_many_sizes_is_read_in_the_size_that_its_message_names(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(doctor, "CHECKS", {})
+    for name, size in (("train/a/1.png", (8, 9)), ("train/b/1.png", (20, 30)), ("test/a/1.png", (8, 9))):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.new("L", size, 3).save(tmp_path / name)
+    assert run("doctor", "--data", str(tmp_path)) == 1
+    assert "--set data.size=8 of hiresnn train, or --size 8 of hiresnn doctor" in capsys.readouterr().out
+    assert run("doctor", "--data", str(tmp_path), "--size", "8") == 0
+    assert "2 training and 1 test images, 8x8 grey" in capsys.readouterr().out
+    assert run("doctor", "--data", "digits", "--size", "5") == 0
+    assert "355 test images, 5x5 grey" in capsys.readouterr().out
+    assert run("doctor", "--size", "5") == 2
+    assert "--size is that of the images of --data" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "out", "seed"),
     [([], Path("runs/quickstart"), 0), (["--out", "first", "--seed", "2"], Path("first"), 2)],

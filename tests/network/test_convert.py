@@ -364,6 +364,44 @@ def test_a_rescaled_network_with_biases_comes_to_the_logits_of_its_ann_as_t_grow
     assert not torch.allclose(plain / plain.norm(), expected / expected.norm(), atol=0.02)  # not even in proportion
 
 
+@pytest.mark.parametrize(
+    ("short", "options"),
+    [
+        ({}, {"threshold_scale": 0.4, "v_init": 0.0, "rescale": False}),
+        ({"conversion": "paper"}, {"threshold_scale": 0.4, "v_init": 0.0, "rescale": False}),
+        ({"conversion": "closest"}, {"threshold_scale": 0.7, "v_init": 0.5, "rescale": True}),
+        (
+            {"conversion": "closest", "threshold_scale": 0.5, "v_init": 0.0, "rescale": False},
+            {"threshold_scale": 0.5, "v_init": 0.0, "rescale": False},
+        ),
+        (
+            {"conversion": "closest", "neuron": Neuron(leak=0.9)},
+            {"threshold_scale": 0.7, "v_init": 0.5, "rescale": True, "leak": 0.9},
+        ),
+        (
+            {"conversion": "closest", "neuron": Neuron(v_init=0.25), "rescale": False},
+            {"threshold_scale": 0.7, "v_init": 0.25, "rescale": False},
+        ),
+    ],
+)
+def test_a_conversion_stands_for_options_which_those_that_are_given_replace(short, options):
+    ann, images = biased(), torch.rand(16, 2, 8, 8)
+    network, expected = convert(ann, images, **short), convert(ann, images, conversion="paper", **options)
+    assert network.neuron == expected.neuron
+    assert network.neuron.v_init == options["v_init"]
+    assert thresholds(network) == thresholds(expected)
+    assert torch.equal(network(images), expected(images))
+
+
+def test_the_closest_conversion_takes_learned_thresholds_as_they_are():
+    torch.manual_seed(0)
+    ann = build("resnet9", 3, activation="qcfs", levels=4, width=0.05, in_channels=1, image_size=8)
+    images = torch.rand(4, 1, 8, 8)
+    network = convert(ann.eval(), images, conversion="closest", timesteps=4)
+    expected = convert(ann, images, timesteps=4, threshold_scale=1.0, v_init=0.5, rescale=True)
+    assert thresholds(network) == thresholds(expected)
+
+
 def test_rescaling_leaves_the_ann_alone_and_the_first_weights_as_they_are():
     ann, images = biased(), torch.rand(16, 2, 8, 8)
     before = {name: value.clone() for name, value in ann.state_dict().items()}
@@ -485,6 +523,11 @@ def test_networks_that_cannot_be_converted_are_refused(ann, message):
         ({"threshold_scale": 0.0}, "threshold_scale is 0.0; it must be above 0"),
         ({"leak": 1.5}, "leak is 1.5"),
         ({"percentle": 99}, "convert has no option 'percentle'; did you mean \"percentile\"?"),
+        ({"conversion": "close"}, "conversion is 'close'; did you mean \"closest\"?"),
+        (
+            {"conversion": "closest", "exact": True},
+            "exact=True is a conversion of its own, not 'closest'; leave one out",
+        ),
         ({"encoding": "latency"}, "encoding is 'latency'; choose one of direct, poisson"),
         ({"threshold_scale": 1e-6}, r"a threshold is at least 0\.001; raise threshold_scale"),
         ({"images": FOUR * 255}, "divide by 255"),

@@ -412,14 +412,15 @@ def test_an_ann_is_converted_before_it_is_trained_by_a_method_of_spiking_network
     assert result.test_accuracy is not None
     assert same(weights(network), before)
     assert network.training == result.network.training == mode
-    call = "convert(ann, images, timesteps=5, threshold_scale=0.7, v_init=0.5, rescale=True); result.network"
+    call = "convert(ann, images, timesteps=5, conversion='closest'); result.network"
     assert call in " ".join(capfd.readouterr().err.split())
 
 
-def test_fit_converts_as_convert_with_the_closest_options():
+@pytest.mark.parametrize("options", [{"conversion": "closest"}, {"conversion": "paper"}, {}], ids=str)
+def test_fit_converts_as_convert_with_the_same_conversion_which_is_closest_by_default(options):
     network = ann()
-    converted = fit(network, (PIXELS, LABELS), method="traditional", **{**QUIET, "epochs": 0}).network
-    expected = hiresnn.convert(network.eval(), PIXELS / 255, **hiresnn.network.CLOSEST)
+    converted = fit(network, (PIXELS, LABELS), method="traditional", **{**QUIET, "epochs": 0, **options}).network
+    expected = hiresnn.convert(network.eval(), PIXELS / 255, **{"conversion": "closest", **options})
     assert converted.timesteps == expected.timesteps == 6
     with torch.no_grad():
         torch.testing.assert_close(converted.eval()(PIXELS / 255), expected(PIXELS / 255))
@@ -464,7 +465,7 @@ def test_an_ann_that_cannot_be_rescaled_is_converted_without_and_a_line_says_so(
 
     torch.manual_seed(0)
     result = hiresnn.fit(Joined(), (torch.rand(8, 1, 4, 4), torch.arange(8) % 3), epochs=0)
-    assert "with the defaults of convert instead, without rescale: " in capsys.readouterr().err
+    assert 'with conversion="paper" instead, without rescale: ' in capsys.readouterr().err
     assert isinstance(result.network, SpikingNetwork)
 
 

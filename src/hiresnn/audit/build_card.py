@@ -400,7 +400,8 @@ def conclude(
     reasons = [*severe]
     label, count = evidence.found_by
     if gap > 0 and count:
-        reasons.append(f"of the {gap} images that the paper's PGD misses, {label} broke {count}")
+        several = f"of the {gap} images that the paper's PGD misses, {label} broke {count}"
+        reasons.append(several if gap > 1 else f"the paper's PGD misses one image, which {label} broke")
     if own.verdict != "consistent":
         reasons += [f"own gradient, {own.verdict}: {reason}" for reason in own.reasons]
     reasons += [f"this audit: {failure}" for failure in failures]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from hiresnn.cli.common import Batch, Html, complete_attack, complete_network, display, loaded, numbers_table
+from hiresnn.cli.common import Batch, Html, Quiet, complete_attack, complete_network, display, loaded, numbers_table
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
 
@@ -42,6 +42,7 @@ def audit(
     verify: Annotated[Path | None, typer.Option(metavar="CARD")] = None,
     threat: Annotated[str, typer.Option(metavar="MODEL")] = "flips",
     budget: Annotated[int, typer.Option(metavar="K", min=1)] = 10,
+    quiet: Quiet = False,
 ) -> None:
     """Run the full attack suite and report worst-case robust accuracy.
 
@@ -110,7 +111,7 @@ def audit(
     options |= {"weights": weights, "timesteps": timesteps}
     options |= {"twins": twins or (), "command": shlex.join(["hiresnn", *(context.obj or [])]), "page": audit_page}
     options |= {"events": events, "event_page": event_page}
-    card, folder = run_audit(target, config, progress=Progress(), **options)
+    card, folder = run_audit(target, config, progress=Progress(quiet=quiet), **options)
     if isinstance(card, EventCard):
         rows = numbers_table(f"{card.subject.name}: % right of {card.data.images:,} samples", "budget", "random")
         for name in ("gradient alone", "worst case", "95 %"):
@@ -150,7 +151,7 @@ def _cost(card: "Card") -> str:
     if longer is None:
         return cost
     about = f"about {longer.expected}" if longer.expected else "no"
-    more = f"would break {about} more images (at most {longer.high}, 95 %)"
+    more = f"would break {about} more image{'s' * (longer.expected != 1)} (at most {longer.high}, 95 %)"
     return f"{cost} A search {longer.factor:g} times as long at {card.setting.headline} {more}."
 
 

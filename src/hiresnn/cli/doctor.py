@@ -17,7 +17,7 @@ import typer
 from rich.text import Text
 
 from hiresnn.cli.common import Source, display
-from hiresnn.errors import DataError, command_line, in_a_line, install_command
+from hiresnn.errors import DataError, UsageError, command_line, in_a_line, install_command
 from hiresnn.process import keep_kernels
 from hiresnn.progress import Progress
 
@@ -53,7 +53,11 @@ class Finding(NamedTuple):
 COLOURS = {"ok": "green", "slow": "yellow", "absent": "yellow", "broken": "red"}
 
 
-def doctor(data: Source = None, compile: Annotated[bool, typer.Option("--compile")] = False) -> None:
+def doctor(
+    data: Source = None,
+    size: Annotated[int | None, typer.Option(min=1, metavar="N")] = None,
+    compile: Annotated[bool, typer.Option("--compile")] = False,
+) -> None:
     """Check this machine and, with --data, a folder of images; say what to do about each problem.
 
     The rows say ok, slow (works, but takes more time), absent (what an optional feature needs) or broken, which gives
@@ -61,8 +65,11 @@ def doctor(data: Source = None, compile: Annotated[bool, typer.Option("--compile
 
     Options:
         data: Also read these images, and list every file that cannot be used.
+        size: Read them as --set data.size=N of hiresnn train does: scaled, and cropped to squares of N pixels.
         compile: Also compile a function with torch.compile, which takes ten seconds the first time.
     """
+    if size is not None and data is None:
+        raise UsageError("--size is that of the images of --data; name them, or leave it out.")
     checks = {**CHECKS, **({"torch.compile": _torch_compile} if compile else {})}
     broken = []
     for name, check in checks.items():
@@ -72,7 +79,7 @@ def doctor(data: Source = None, compile: Annotated[bool, typer.Option("--compile
             finding = Finding("broken", in_a_line(error))
         _print(name, finding)
         broken += [name] if finding.verdict == "broken" else []
-    for finding in () if data is None else _data(data):
+    for finding in () if data is None else _data(data, size):
         _print("data", finding)
         broken += ["data"] if finding.verdict == "broken" and "data" not in broken else []
     if broken:
@@ -85,13 +92,13 @@ def _print(name: str, finding: Finding) -> None:
     display(Text.assemble(f"{name:<15}", verdict, finding.detail), soft_wrap=True)
 
 
-def _data(source: str) -> Iterator[Finding]:
+def _data(source: str, size: int | None) -> Iterator[Finding]:
     """Yield what is in a data set, and each of its files that cannot be used."""
     from hiresnn.data.sources import load, read_folder
 
     path, problems = Path(source).expanduser(), list[str]()
     try:
-        dataset, problems = read_folder(path) if path.is_dir() else (load(source), problems)
+        dataset, problems = read_folder(path, size) if path.is_dir() else (load(source, size=size), problems)
     except DataError as error:
         yield from (Finding("broken", line) for line in str(error).splitlines())
         return

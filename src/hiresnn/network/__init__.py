@@ -2,7 +2,7 @@
 
 from hiresnn.network.batch_norm import ChannelAffine
 from hiresnn.network.calibration import THRESHOLD_SCALE, SilentLayerError, calibrate
-from hiresnn.network.convert import CLOSEST, TIMESTEPS, convert, spiking_graph
+from hiresnn.network.convert import CLOSEST, CONVERSIONS, TIMESTEPS, Conversion, convert, spiking_graph
 from hiresnn.network.graph import copied, memory_format_of, uncompiled
 from hiresnn.network.layers import ENCODINGS, Encoder, Encoding, SharedDropout, evaluating
 from hiresnn.network.rate_form import NotExactError, RateForm
@@ -12,10 +12,12 @@ from hiresnn.network.spiking import SpikingNetwork, compiling_pays, record
 
 __all__ = [
     "CLOSEST",
+    "CONVERSIONS",
     "ENCODINGS",
     "THRESHOLD_SCALE",
     "TIMESTEPS",
     "ChannelAffine",
+    "Conversion",
     "ConversionReport",
     "ConversionWarning",
     "Encoder",

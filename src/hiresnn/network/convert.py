@@ -5,7 +5,7 @@ Works on any network of stateless layers that torch.fx can trace, with ReLUs as 
 
 import inspect
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,11 +23,18 @@ from hiresnn.neurons import LIF, Neuron
 
 TIMESTEPS = 6
 """Default T of `convert` and `fit`."""
-CLOSEST: dict[str, Any] = {"threshold_scale": 0.7, "v_init": 0.5, "rescale": True}
-"""Options of `convert` that come closest to an ANN of ReLUs without training; `fit` and the recipe `own` use them.
+Conversion = Literal["paper", "closest"]
+CONVERSIONS: dict[Conversion, dict[str, Any]] = {
+    "paper": {"threshold_scale": THRESHOLD_SCALE, "v_init": 0.0, "rescale": False},
+    "closest": {"threshold_scale": 0.7, "v_init": 0.5, "rescale": True},
+}
+"""The options that a `conversion` of `convert` and of `fit` stands for.
 
-They are not the defaults of `convert`: those are the paper's, so that a call makes the same network in every version.
+"paper" is the default of `convert`, so that a call makes the same network in every version. "closest" is the default of
+`fit` and the conversion of the recipe `own`: it comes closest to an ANN of ReLUs, also one with biases or batch norms,
+which the networks of the paper do not have.
 """
+CLOSEST = CONVERSIONS["closest"]
 EXACT: dict[str, Any] = {"leak": 1.0, "reset": "subtract", "v_init": 0.5, "wait": True, "trainable": False}
 """Options of neurons whose number of spikes is that of a quantised activation (Bu et al., ICLR 2022)."""
 EXACT_SCALE = 0.8
@@ -39,9 +46,10 @@ def convert(
     images: Float[Tensor, "batch ..."],
     *,
     timesteps: int = TIMESTEPS,
+    conversion: Conversion = "paper",
     percentile: float = 99.7,
     threshold_scale: float | None = None,
-    rescale: bool = False,
+    rescale: bool | None = None,
     exact: bool = False,
     neuron: Neuron | None = None,
     encoding: Encoding = "direct",
@@ -56,16 +64,17 @@ def convert(
         images: calibration batch of training images in [0, 1], such as 512 of them, on the device of the ANN; or of
             event grids [B, T, P, H, W], of which the network sees bin t at timestep t.
         timesteps: T, at least 1; for events the number of bins.
+        conversion: "paper" (threshold_scale 0.4), or "closest" (threshold_scale 0.7, v_init 0.5, rescale), which comes
+            closest to the ANN without training and is the default of `fit`. Your own values of these options replace
+            those of the conversion. `hiresnn.network.CONVERSIONS` holds both.
         percentile: of a layer's pre-activation at each step, in (0, 100]; its maximum over steps is the threshold. A
             layer of `QCFS` has its learned threshold instead, and needs rescale = True and a threshold_scale of 1.
-        threshold_scale: factor on every threshold, above 0.
+        threshold_scale: factor on every threshold, above 0; by default that of the conversion, of "closest" 1 for QCFS.
         exact: make a network that equals its quantised ANN, QCFS or not: neurons wait for the current of all timesteps,
             start at half their threshold, do not leak and reset by subtraction, and the weights are rescaled. Its
             `RateForm` computes the same logits in one pass. Each layer of neurons takes T timesteps of its own, so
             an answer takes T times the number of layers.
-        rescale: multiply the weights behind each layer of neurons by its threshold; see `calibrate`. The defaults are
-            those of the paper; `convert(ann, images, **hiresnn.network.CLOSEST)` (rescale, v_init 0.5, threshold_scale
-            0.7), as `fit` converts, comes closest to the ANN without training.
+        rescale: multiply the weights behind each layer of neurons by its threshold; see `calibrate`.
         neuron: options of the neurons, such as Neuron(leak=0.9, reset="zero").
         encoding: see `Encoder`; that of event grids is "frames".
         max_pool: of a max pool right behind a ReLU: "currents" takes the maximum of the input currents, before the
@@ -92,8 +101,15 @@ def convert(
         raise UsageError(
             f"convert has no option {name!r}; {closest(name, sorted(names - {'ann', 'images', 'options'}))}."
         )
-    ann, chosen = uncompiled(ann), (neuron or Neuron()).changed(**options)
-    neuron = chosen
+    if conversion not in CONVERSIONS:
+        raise UsageError(f"conversion is {conversion!r}; {closest(conversion, CONVERSIONS)}.")
+    if exact and conversion != "paper":
+        raise UsageError(f"exact=True is a conversion of its own, not {conversion!r}; leave one out.")
+    ann, defaults, neuron = uncompiled(ann), CONVERSIONS[conversion], neuron or Neuron()
+    if neuron.v_init == Neuron().v_init:
+        neuron = neuron.changed(v_init=defaults["v_init"])
+    neuron = chosen = neuron.changed(**options)
+    rescale = defaults["rescale"] if rescale is None else rescale
     if exact:
         neuron, rescale = chosen.changed(**EXACT), True
         default = Neuron()
@@ -101,8 +117,8 @@ def convert(
             if getattr(chosen, name) not in (getattr(default, name), value):
                 raise UsageError(f"exact=True needs {name} = {value!r}, not {getattr(chosen, name)!r}; leave one out.")
     if threshold_scale is None:
-        learned = any(isinstance(layer, QCFS) for layer in ann.modules())
-        threshold_scale = (1.0 if learned else EXACT_SCALE) if exact else THRESHOLD_SCALE
+        learned = any(isinstance(layer, QCFS) for layer in ann.modules()) and (exact or conversion == "closest")
+        threshold_scale = 1.0 if learned else EXACT_SCALE if exact else defaults["threshold_scale"]
     if encoding == "direct" and images.dim() == 5:
         encoding = "frames"
     network = spiking_graph(ann, timesteps, neuron, encoding=encoding, max_pool=max_pool)

@@ -24,10 +24,10 @@ from hiresnn.data.dataset import Batches, LabelledImages, UserBatches
 from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.exchange import rounding as rounding_of
 from hiresnn.files import write_atomically
-from hiresnn.models import QCFS, Classifier
+from hiresnn.models import Classifier
 from hiresnn.network import (
-    CLOSEST,
     TIMESTEPS,
+    Conversion,
     Encoding,
     NotRescalableError,
     SpikingNetwork,
@@ -87,10 +87,10 @@ class FitResult(Generic[Network]):
 def fit(
     network: nn.Module, train: LabelledImages | Batches, test: LabelledImages | None = ..., *,
     method: SpikingMethod = ..., epochs: int = ..., batch_size: int = ..., lr: float | None = ...,
-    noise_step: float = ..., periods: int = ..., timesteps: int = ..., seed: int | None = ..., precision: str = ...,
-    rounding: str | None = ..., compile: bool | Literal["auto"] = ..., optimizer: Optimizer | None = ...,
-    schedule: Schedule | None = ..., average: float = ..., selection: Selection | None = ...,
-    before: Callable[[Training, int], object] | None = ..., ranks: Ranks = ...,
+    noise_step: float = ..., periods: int = ..., timesteps: int = ..., conversion: Conversion = ...,
+    seed: int | None = ..., precision: str = ..., rounding: str | None = ..., compile: bool | Literal["auto"] = ...,
+    optimizer: Optimizer | None = ..., schedule: Schedule | None = ..., average: float = ...,
+    selection: Selection | None = ..., before: Callable[[Training, int], object] | None = ..., ranks: Ranks = ...,
     title: str = ..., progress: bool | Progress = ..., checkpoint: str | Path | None = ...,
     settings: Mapping[str, Any] | None = ..., log: Callable[[dict[str, Any]], object] | None = ...,
 ) -> FitResult[SpikingNetwork]: ...  # fmt: skip
@@ -98,10 +98,10 @@ def fit(
 def fit(
     network: Network, train: LabelledImages | Batches, test: LabelledImages | None = ..., *,
     method: Literal["ann"] | Method, epochs: int = ..., batch_size: int = ..., lr: float | None = ...,
-    noise_step: float = ..., periods: int = ..., timesteps: int = ..., seed: int | None = ..., precision: str = ...,
-    rounding: str | None = ..., compile: bool | Literal["auto"] = ..., optimizer: Optimizer | None = ...,
-    schedule: Schedule | None = ..., average: float = ..., selection: Selection | None = ...,
-    before: Callable[[Training, int], object] | None = ..., ranks: Ranks = ...,
+    noise_step: float = ..., periods: int = ..., timesteps: int = ..., conversion: Conversion = ...,
+    seed: int | None = ..., precision: str = ..., rounding: str | None = ..., compile: bool | Literal["auto"] = ...,
+    optimizer: Optimizer | None = ..., schedule: Schedule | None = ..., average: float = ...,
+    selection: Selection | None = ..., before: Callable[[Training, int], object] | None = ..., ranks: Ranks = ...,
     title: str = ..., progress: bool | Progress = ..., checkpoint: str | Path | None = ...,
     settings: Mapping[str, Any] | None = ..., log: Callable[[dict[str, Any]], object] | None = ...,
 ) -> FitResult[Network]: ...  # fmt: skip
@@ -117,6 +117,7 @@ def fit(
     noise_step: float = 0.013,
     periods: int = 2,
     timesteps: int = TIMESTEPS,
+    conversion: Conversion = "closest",
     seed: int | None = 0,
     precision: str = "float32",
     rounding: str | None = None,
@@ -135,10 +136,9 @@ def fit(
 ) -> FitResult[Any]:
     """Train a network in place, a spiking one by Adam over its own T, an ANN by SGD with momentum.
 
-    With a method of spiking networks, a trained ANN is first converted with up to 512 training images, with
-    `hiresnn.network.CLOSEST` (rescale, v_init 0.5 and threshold_scale 0.7), or with the defaults of `convert` if it
-    cannot be rescaled, which a line says. It stays as it is; the result holds the spiking network. Images are moved to
-    the device of the network.
+    With a method of spiking networks, a trained ANN is first converted with up to 512 training images; a line prints
+    the call of `convert`. The ANN stays as it is; the result holds the spiking network. Images are moved to the device
+    of the network.
 
     Args:
         network: a SpikingNetwork made by `convert`, or an ANN.
@@ -153,6 +153,8 @@ def fit(
         noise_step: step and bound of the crafted noise, eps_s = eps_t, in pixel units.
         periods: N, the number of updates per batch, each on floor(T / N) timesteps; 1 to T.
         timesteps: T of an ANN that is converted; a spiking network has its own.
+        conversion: of an ANN, as in `convert`: "closest", which becomes "paper" if the ANN cannot be rescaled, or
+            "paper", the default of `convert`.
         seed: of shuffling, dropout and noise; None draws from torch's generators as they are.
         precision: "float32", or "bfloat16" for convolutions and matrix products.
         rounding: bits that a spiking network is trained for and rounded to, such as "int4"; see docs/deploy.md.
@@ -186,7 +188,7 @@ def fit(
         progress = Progress(quiet=not progress)
     network = uncompiled(network)
     if not isinstance(method, Method):
-        network = _of_method(method, network, train, timesteps, seed or 0, progress)
+        network = _of_method(method, network, train, timesteps, conversion, seed or 0, progress)
     spiking, mode, device = isinstance(network, SpikingNetwork), network.training, next(network.parameters()).device
     lr, noise_step = float((1e-4 if spiking else 0.01) if lr is None else lr), float(noise_step)
     default = Schedule(epochs, lr) if spiking else Schedule(epochs, lr, 0.1, (0.625, 0.75, 0.875))
@@ -282,7 +284,13 @@ def trained_parameters(network: nn.Module, epochs: int) -> list[nn.Parameter]:
 
 
 def _of_method(
-    name: str, network: nn.Module, train: LabelledImages | Batches, timesteps: int, seed: int, progress: Progress
+    name: str,
+    network: nn.Module,
+    train: LabelledImages | Batches,
+    timesteps: int,
+    conversion: Conversion,
+    seed: int,
+    progress: Progress,
 ) -> nn.Module:
     """Return the network that the method trains: an ANN is converted for a method of spiking networks."""
     if name == "ann" and isinstance(network, SpikingNetwork):
@@ -298,12 +306,8 @@ def _of_method(
         return network
     if name == "ann":
         return network
-    learned = {"threshold_scale": 1.0} if any(isinstance(module, QCFS) for module in network.modules()) else {}
-    options = {**CLOSEST, **learned}
-    progress.line(
-        f"The ANN is converted to a spiking network, as by convert(ann, images, timesteps={timesteps}, "
-        f"{', '.join(f'{name}={value!r}' for name, value in options.items())}); result.network is that network."
-    )
+    call = f"convert(ann, images, timesteps={timesteps}, conversion={conversion!r})"
+    progress.line(f"The ANN is converted to a spiking network, as by {call}; result.network is that network.")
     with seeded(seed):
         batches: list[Tensor] = []
         for images, _ in UserBatches("train", train, 128, next(network.parameters()).device):
@@ -313,10 +317,10 @@ def _of_method(
         calibration = torch.cat(batches)[:CALIBRATION_IMAGES]
         converted = partial(convert, network, calibration, timesteps=timesteps, encoding=encoding)
         try:
-            return converted(**options)
+            return converted(conversion=conversion)
         except NotRescalableError as error:
-            progress.line(f"It is converted with the defaults of convert instead, without rescale: {error}")
-            return converted()
+            progress.line(f'It is converted with conversion="paper" instead, without rescale: {error}')
+            return converted(conversion="paper")
 
 
 @contextmanager
