@@ -23,6 +23,7 @@ ROBUST = {
     "ann.schedule": "cyclic",
     "ann.label_smoothing": "0.1",
     "ann.average": "0.9",
+    "ann.craft_loss": "margin",
     "ann.select": "robust",
     "conversion.threshold_scale": "1.0",
     "conversion.start": "0.5",

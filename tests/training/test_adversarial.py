@@ -80,6 +80,19 @@ def test_pgd_equals_a_loop_by_hand_on_a_network():
     torch.testing.assert_close(noise.apply(images), shown)
 
 
+@pytest.mark.parametrize("craft_loss", ["cross-entropy", "margin"])
+def test_n_fgsm_ascends_the_loss_that_it_is_given(craft_loss):
+    """Logits (0, 3 x, 2 x - y) for label 0: class 1 leads, so the margin ignores the pixel y, which class 2 sees."""
+    weight = torch.tensor([[0.0, 0.0], [3.0, 0.0], [2.0, -1.0]])
+    images, labels = torch.full((1, 1, 1, 2), 0.5), torch.tensor([0])
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
+    model[1].weight.data = weight
+    noise = ann_method("fgsm", eps=EPS, craft_loss=craft_loss).noise
+    noise.begin(model, images, labels)
+    y = 0.4 if craft_loss == "cross-entropy" else 0.5
+    assert noise.apply(images).flatten().tolist() == pytest.approx([0.6, y])
+
+
 def test_trades_pushes_the_prediction_away_from_that_on_the_image_whatever_the_label_says():
     model, images = small(), torch.rand(5, 3, 2, 2)
     found = []

@@ -52,6 +52,7 @@ ADDED = {
         "activation",
         "levels",
         "craft_in_eval",
+        "craft_loss",
         "quantise_from",
         "pgd_from",
     },
@@ -187,6 +188,7 @@ class Ann(Section):
     activation: Literal["relu", "qcfs"] = "relu"
     levels: Steps = 8
     craft_in_eval: bool = False
+    craft_loss: Literal["cross-entropy", "margin"] = "cross-entropy"
     quantise_from: BelowOne = 0.0
     pgd_from: UnitInterval = 1.0
     seed: Count | None = None

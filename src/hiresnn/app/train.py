@@ -273,13 +273,15 @@ def _train_ann(context: RunContext, folder: RunFolder, rows_to: Log) -> None:
         images, labels = as_floats(measured.images.to(context.device)), measured.labels.to(context.device)
         selection = Selection(images, labels, settings.eps, settings.select)
     method = ann_method(
-        settings.training, eps=settings.eps, smoothing=settings.label_smoothing, evaluating=settings.craft_in_eval
-    )
+        settings.training, eps=settings.eps, smoothing=settings.label_smoothing, evaluating=settings.craft_in_eval,
+        craft_loss=settings.craft_loss,
+    )  # fmt: skip
     cyclic = settings.schedule == "cyclic"
     schedule = Schedule(settings.epochs, settings.lr, settings.decay, settings.milestones, cyclic)
     images = as_floats(calibration_images(recipe, context.train).to(context.device))
     first, pgd = (round(settings.epochs * part) for part in (settings.quantise_from, settings.pgd_from))
-    stages = Stages(first, pgd, settings.eps, images) if settings.quantise_from or settings.pgd_from < 1 else None
+    staged = settings.quantise_from or settings.pgd_from < 1
+    stages = Stages(first, pgd, settings.eps, images, settings.craft_loss) if staged else None
     _fit(context, folder, rows_to, network.to(context.device), method, schedule, selection=selection, before=stages)
 
 

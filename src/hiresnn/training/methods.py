@@ -25,6 +25,7 @@ class _Lazy:
 
 
 if TYPE_CHECKING:
+    from hiresnn.attacks.losses import LossName
     from hiresnn.training import loop, losses
 else:
     loop, losses = _Lazy("loop"), _Lazy("losses")
@@ -167,7 +168,12 @@ ANN_TRAININGS: dict[str, Callable[[float], losses.Noise]] = {
 
 
 def ann_method(
-    training: str = "plain", *, eps: float = 8 / 255, smoothing: float = 0.0, evaluating: bool = False
+    training: str = "plain",
+    *,
+    eps: float = 8 / 255,
+    smoothing: float = 0.0,
+    evaluating: bool = False,
+    craft_loss: LossName = "cross-entropy",
 ) -> loop.Method:
     """Build the method of an ANN by its name in ANN_TRAININGS.
 
@@ -176,6 +182,7 @@ def ann_method(
         eps: bound of the adversarial examples, or deviation of the Gaussian noise, in pixel units, in [0, 1].
         smoothing: of the labels, in [0, 1).
         evaluating: craft adversarial examples in eval mode, with the running statistics of batch norms.
+        craft_loss: loss that "fgsm", "n-fgsm" and "pgd" ascend.
 
     Raises:
         UsageError: an unknown name.
@@ -186,4 +193,6 @@ def ann_method(
     crafted = ANN_TRAININGS[training](eps)
     if evaluating and training != "plain":
         crafted.evaluating = True  # type: ignore[attr-defined]
+    if isinstance(crafted, losses.Adversarial):
+        crafted.objective = craft_loss
     return loop.Method(noise=crafted, loss=partial(loss, smoothing=smoothing))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from hiresnn.attacks.gate import frozen
+from hiresnn.attacks.losses import LossName
 from hiresnn.models import QCFS
 from hiresnn.training.loop import Training
 from hiresnn.training.losses import Adversarial
@@ -19,12 +20,16 @@ class Stages:
         pgd_from: epoch from which two steps of PGD craft the images, instead of what the method crafts them by.
         eps: bound of PGD in pixel units.
         images: [N, C, H, W] in [0, 1], training images that thresholds are set by.
+        loss: name of the loss that PGD ascends.
     """
 
     SCALE, PERCENTILE = 0.8, 0.997
 
-    def __init__(self, quantise_from: int, pgd_from: int, eps: float, images: Tensor) -> None:
+    def __init__(
+        self, quantise_from: int, pgd_from: int, eps: float, images: Tensor, loss: LossName = "cross-entropy"
+    ) -> None:
         self.quantise_from, self.pgd_from, self.eps, self.images = quantise_from, pgd_from, eps, images
+        self.loss: LossName = loss
 
     def __call__(self, training: Training, epoch: int) -> None:
         """Prepare an epoch, counted from 0; that of a resumed training, too."""
@@ -38,7 +43,9 @@ class Stages:
             layer.quantises = epoch >= self.quantise_from
         if epoch >= self.pgd_from:
             step = 5 / 8 * self.eps
-            training.method.noise = Adversarial(step, start=self.eps, bound=self.eps, iterations=2, evaluating=True)
+            training.method.noise = Adversarial(
+                step, start=self.eps, bound=self.eps, iterations=2, evaluating=True, objective=self.loss
+            )
 
     @torch.no_grad()
     def _set_thresholds(self, training: Training) -> None:
