@@ -11,7 +11,7 @@ import torch
 
 from hiresnn import data
 from hiresnn.analysis import corruption_accuracy, mean_accuracy
-from hiresnn.app.evaluate import attack_of, evaluate, label_of, recipe_attacks
+from hiresnn.app.evaluate import attack_of, evaluate, evaluate_corruptions, label_of, recipe_attacks
 from hiresnn.app.folder import MODEL, RESULT, RunFolder
 from hiresnn.app.networks import load, save
 from hiresnn.app.recipe import dump, override, read
@@ -316,21 +316,19 @@ def test_the_table_names_the_seed_of_the_attacks(runs):
 
 def test_corruptions_are_measured_in_place_of_attacks_and_kept_beside_the_result(runs, tmp_path):
     run = runs / "run"
-    measured = evaluate(run, corruptions=True, limit=40, progress=QUIET)
+    measured = evaluate_corruptions(run, limit=40, progress=QUIET)
     assert list(measured) == ["clean", "corruptions", "mean", "images", "seed", "data"]
     assert measured == json.loads((run / "corruptions.json").read_text())
     network, test = load(run / MODEL), data.first(data.load("digits").test, 40)
     expected = corruption_accuracy(network, (test.images, test.labels))
     assert measured["corruptions"] == expected
     assert (measured["mean"], measured["seed"]) == (mean_accuracy(expected), 0)
-    again = evaluate(run, corruptions=True, limit=40, seed=1, progress=QUIET)
+    again = evaluate_corruptions(run, limit=40, seed=1, progress=QUIET)
     assert (again["seed"], again["corruptions"] == expected) == (1, False)
     assert RunFolder.open(run).read_json("corruptions.json") == again
     with pytest.raises(UsageError, match=r"corruptions\.json has corruptions on 40 images"):
-        evaluate(run, corruptions=True, limit=20, progress=QUIET)
-    elsewhere = evaluate(run, corruptions=True, limit=20, out=tmp_path / "few.json", progress=QUIET)
+        evaluate_corruptions(run, limit=20, progress=QUIET)
+    elsewhere = evaluate_corruptions(run, limit=20, out=tmp_path / "few.json", progress=QUIET)
     assert elsewhere == json.loads((tmp_path / "few.json").read_text())
-    with pytest.raises(UsageError, match="without attacks"):
-        evaluate(run, corruptions=True, attacks=["fgsm"], progress=QUIET)
     with pytest.raises(UsageError, match="is no result"):
         attacked(run, out=tmp_path / "few.json")

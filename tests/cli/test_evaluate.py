@@ -21,7 +21,7 @@ RESULT: dict[str, Any] = {
 }
 
 
-def evaluated(monkeypatch, result, *arguments):
+def evaluated(monkeypatch, result, *arguments, function="evaluate"):
     """Run the command with this result, and return the options that reached the evaluation."""
     asked: dict[str, Any] = {}
 
@@ -29,7 +29,7 @@ def evaluated(monkeypatch, result, *arguments):
         asked.update(options, run=folder)
         return result
 
-    stand_in(monkeypatch, "hiresnn.app.evaluate", evaluate=evaluate)
+    stand_in(monkeypatch, "hiresnn.app.evaluate", **{function: evaluate})
     assert run("evaluate", *arguments) == 0
     del asked["progress"]
     return asked
@@ -37,14 +37,12 @@ def evaluated(monkeypatch, result, *arguments):
 
 def test_options_reach_the_evaluation(monkeypatch):
     none = dict.fromkeys(("attacks", "twins", "limit", "seed", "source", "out"))
-    none["corruptions"] = False
     assert evaluated(monkeypatch, RESULT, "a") == {**none, "run": Path("a"), "split": "test", "batch_size": 256}
     options = "--attack fgsm --attack pgd(eps=2/255) --twin b --limit 50 --split holdout --batch 64 --seed 5"
     assert evaluated(monkeypatch, RESULT, "a", *options.split(), "--data", "a.npz", "--out", "f.json") == {
         **{"run": Path("a"), "attacks": ["fgsm", "pgd(eps=2/255)"], "twins": [Path("b")], "limit": 50},
         **{
             "split": "holdout",
-            "corruptions": False,
             "batch_size": 64,
             "seed": 5,
             "source": "a.npz",
@@ -73,12 +71,15 @@ def test_without_a_twin_there_is_no_black_box_column(monkeypatch, capsys):
 
 def test_corruptions_have_a_row_each_and_a_mean(monkeypatch, capsys):
     result = {"clean": 90, "corruptions": {"fog": [90, 80, 70, 60, 50]}, "mean": 70.04, "images": 40, "seed": 7}
-    assert evaluated(monkeypatch, result, "a", "--corruptions")["corruptions"] is True
+    asked = evaluated(monkeypatch, result, "a", "--corruptions", "--seed", "7", function="evaluate_corruptions")
+    assert (asked["seed"], "attacks" in asked) == (7, False)
     text = capsys.readouterr().out
     assert "on 40 corrupted images, seed 7" in " ".join(text.split())
     cells = [[cell for cell in row if cell] for row in rows(text)]
     fog = ["fog", "70.0", "90.0", "80.0", "70.0", "60.0", "50.0"]
     assert cells == [["none (clean)", "90.0"], fog, ["mean", "70.0"]]
+    assert run("evaluate", "a", "--corruptions", "--attack", "fgsm") == 2
+    assert "without attacks" in capsys.readouterr().err
 
 
 def test_names_with_brackets_and_colons_are_printed_as_they_are(monkeypatch, capsys):

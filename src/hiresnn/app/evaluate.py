@@ -1,6 +1,10 @@
-"""`hiresnn evaluate`: a run under attack, white box and black box, added to its result.json."""
+"""`hiresnn evaluate`: a run under attack, white box and black box, and on corrupted images; its result.json."""
 
-from dataclasses import replace
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +14,7 @@ from torch import nn
 from hiresnn import data
 from hiresnn.analysis.accuracy import accuracy, corruption_accuracy, mean_accuracy
 from hiresnn.app.build import compile_neurons, device_of, fitting_batch, splits
-from hiresnn.app.folder import ANN, MODEL, CorruptionRecord, ResultRecord, RunFolder
+from hiresnn.app.folder import ANN, MODEL, RECORDS, RunFolder
 from hiresnn.app.recipe import SEEDS, Recipe
 from hiresnn.app.targets import load_for, load_run
 from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
@@ -35,7 +39,6 @@ def evaluate(
     seed: int | None = None,
     source: str | None = None,
     out: Path | None = None,
-    corruptions: bool = False,
     progress: Progress,
 ) -> dict[str, Any]:
     """Measure the clean and attacked accuracy of a run, in percent; return the content of result.json.
@@ -45,96 +48,161 @@ def evaluate(
     whose networks make the black-box images. `limit` images are balanced over classes; None takes all. Every figure
     starts from `seed` (None: the recipe's), so none depends on the others, and the caller's generators stay as they
     are. "dead_layer" of the result names a layer that never spikes, if there is one.
-
-    `corruptions` measures the accuracy on corrupted images, drawn from `seed` (None: 0), in place of attacks, and
-    returns the content of corruptions.json (corruptions-holdout.json), which replaces that on as many images or fewer.
     """
-    if seed is not None and not 0 <= seed < SEEDS:
-        raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
-    if out is not None and (out.is_dir() or not out.parent.is_dir()):
-        raise UsageError(f"--out {out} cannot be written: name a file in a folder that exists.")
-    if out is not None and out.exists():
-        remedy = "it is no result of hiresnn evaluate, and is not replaced; name a new file"
-        read_json(out, CorruptionRecord if corruptions else ResultRecord, remedy=remedy, error=UsageError)
-    if corruptions and (attacks or twins):
-        raise UsageError("corruptions are measured without attacks; leave out --attack and --twin.")
-    with RunFolder.open_or_zoo(run, write=out is None) as folder, seeded(folder.recipe.seed):
-        recipe, attack_seed = folder.recipe, folder.recipe.seed if seed is None else seed
-        specs = [attack_of(recipe, text, attack_seed) for text in attacks or ()]
-        specs = specs if attacks or corruptions else recipe_attacks(recipe)
-        network, device = load_run(folder), device_of(recipe)
-        dataset = load_for(recipe, source)
-        batch_size = fitting_batch(network, dataset, batch_size)
-        images = dataset.test if split == "test" else splits(recipe, dataset)[1]
-        if images is None:
-            raise UsageError("the run held no images out (data.holdout_images = 0 in its recipe); use --split test.")
-        images = data.first(images, min(limit, len(images))) if limit else images
-        name = f"{'corruptions' if corruptions else 'result'}{'' if split == 'test' else '-holdout'}.json"
-        stores = out is None and not folder.drops_writes
-        earlier = _earlier(folder, name, len(images), dataset.digest) if stores else {}
-        opponents = {kind: load_run(twin) for kind, twin in _twins(folder, twins or []).items()}
-        passes = len(images) * sum(1 + 2 * int(spec.resolved().get("iterations", 1)) for spec in specs)
-        passes += corruptions * len(images) * 5 * len(data.CORRUPTIONS)
-        for title, model in ((f"{run}", network), *(("a twin", twin) for twin in opponents.values())):
-            check_fits(model.to(device), dataset, title)
-            if isinstance(model, SpikingNetwork):
-                image = as_floats(images.images[:1].to(device))
-                compile_neurons(recipe.compile, model, image, passes, progress if model is network else None)
-
-        def measured(title: str, attack: Attack | None = None, eps: float | None = None) -> float:
-            options: dict[str, Any] = {"batch_size": batch_size, "device": device, "progress": progress}
-            with seeded(attack_seed):
-                return round(accuracy(network, images, attack=attack, eps=eps, title=title, **options), 2)
-
-        clean = measured("clean")
+    with _subject(run, "result", limit, split, batch_size, seed, source, out, progress) as subject:
+        recipe, attack_seed = subject.recipe, subject.seed
+        specs = [attack_of(recipe, text, attack_seed) for text in attacks or ()] or recipe_attacks(recipe)
+        earlier = subject.earlier("attacks")
+        opponents = {relation: load_run(twin) for relation, twin in _twins(subject.folder, twins or []).items()}
+        passes = len(subject.images) * sum(1 + 2 * int(spec.resolved().get("iterations", 1)) for spec in specs)
+        subject.prepare(passes, *opponents.values())
+        clean = subject.accuracy("clean")
         figures: dict[str, dict[str, Any]] = {}
         for spec in specs:
             label, code = label_of(recipe, spec), ATTACKS[spec.name].source
             options = spec.resolved() | ({"source": code} if code else {})
-            entry: dict[str, Any] = {"white_box": measured(f"{label}, white box", spec, spec.eps)}
+            entry: dict[str, Any] = {"white_box": subject.accuracy(f"{label}, white box", spec, spec.eps)}
             entry |= {"attack_seed": attack_seed, "options": options}
-            for kind, twin in opponents.items():
-                title = f"{label}, twin from {'the same' if kind == 'same-ann' else 'an independent'} ANN"
-                entry.setdefault("twins", {})[kind] = measured(title, transfer(spec, twin), spec.eps)
-                entry.setdefault("twin_seeds", {})[kind] = attack_seed
+            for relation, twin in opponents.items():
+                title = f"{label}, twin from {'the same' if relation == 'same-ann' else 'an independent'} ANN"
+                entry.setdefault("twins", {})[relation] = subject.accuracy(title, transfer(spec, twin), spec.eps)
+                entry.setdefault("twin_seeds", {})[relation] = attack_seed
             figures[label] = entry
-        result: dict[str, Any] = {"clean": clean, "attacks": _merged(earlier, figures)}
-        if corruptions:
-            settings: dict[str, Any] = {"seed": seed or 0, "batch_size": batch_size, "progress": progress}
-            with seeded(attack_seed):
-                accuracies = corruption_accuracy(network, as_floats(images.images), images.labels, **settings)
-            result = {"clean": clean, "corruptions": accuracies, "mean": mean_accuracy(accuracies)}
-        result |= {"images": len(images), "seed": seed or 0 if corruptions else recipe.seed, "data": dataset.digest}
-        if isinstance(network, SpikingNetwork):
-            silent = list(network.neurons)
-            for batch, _ in Batches(images, batch_size, device=device):
-                with torch.no_grad(), record(network.eval()) as spikes:
-                    network(batch)
-                if not (silent := [layer for layer in silent if not spikes[layer].any()]):
-                    break
-            if silent:
-                result["dead_layer"] = silent[0]  # the logits then do not depend on the image
-        if out is not None:
-            write_atomically(out, json_text(result).encode())
-        elif stores:
-            folder.write_json(name, result)
+        return subject.stored({"clean": clean, "attacks": _merged(earlier, figures)}, recipe.seed)
+
+
+def evaluate_corruptions(
+    run: Path,
+    *,
+    limit: int | None = None,
+    split: Literal["test", "holdout"] = "test",
+    batch_size: int = 200,
+    seed: int | None = None,
+    source: str | None = None,
+    out: Path | None = None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Measure the accuracy of a run on corrupted images, in percent; return the content of corruptions.json.
+
+    That file (corruptions-holdout.json for `split` "holdout") is replaced if it is of as many images or fewer. The
+    corruptions are drawn from `seed` (None: 0); all else is as in `evaluate`.
+    """
+    with _subject(run, "corruptions", limit, split, batch_size, seed, source, out, progress) as subject:
+        subject.earlier("corruptions")
+        subject.prepare(len(subject.images) * 5 * len(data.CORRUPTIONS))
+        clean, seed = subject.accuracy("clean"), seed or 0
+        images, options = subject.images, dict[str, Any](batch_size=subject.batch_size, progress=progress)
+        with seeded(subject.seed):
+            accuracies = corruption_accuracy(
+                subject.network, as_floats(images.images), images.labels, seed=seed, **options
+            )
+        return subject.stored({"clean": clean, "corruptions": accuracies, "mean": mean_accuracy(accuracies)}, seed)
+
+
+@contextmanager
+def _subject(
+    run: Path,
+    name: str,
+    limit: int | None,
+    split: Literal["test", "holdout"],
+    batch_size: int,
+    seed: int | None,
+    source: str | None,
+    out: Path | None,
+    progress: Progress,
+) -> Iterator[_Subject]:
+    """Open a run for an evaluation, whose result goes to `out` or to the file `name` of the run."""
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise UsageError(f"--out {out} cannot be written: name a file in a folder that exists.")
+    file = f"{name}{'' if split == 'test' else '-holdout'}.json"
+    if out is not None and out.exists():
+        remedy = "it is no result of hiresnn evaluate, and is not replaced; name a new file"
+        read_json(out, RECORDS[file], remedy=remedy, error=UsageError)
+    with RunFolder.open_or_zoo(run, write=out is None) as folder, seeded(folder.recipe.seed):
+        recipe, network = folder.recipe, load_run(folder)
+        dataset = load_for(recipe, source)
+        images = dataset.test if split == "test" else splits(recipe, dataset)[1]
+        if images is None:
+            raise UsageError("the run held no images out (data.holdout_images = 0 in its recipe); use --split test.")
+        images = data.first(images, min(limit, len(images))) if limit else images
+        batch_size, seed = fitting_batch(network, dataset, batch_size), recipe.seed if seed is None else seed
+        yield _Subject(run, folder, recipe, network, dataset, images, batch_size, seed, file, out, progress)
+
+
+@dataclass
+class _Subject:
+    """The network of a run, the images that it is measured on, and the seed that each figure starts from."""
+
+    run: Path
+    folder: RunFolder
+    recipe: Recipe
+    network: nn.Module
+    dataset: DataSet
+    images: data.Split
+    batch_size: int
+    seed: int
+    file: str
+    out: Path | None
+    progress: Progress
+
+    def earlier(self, figures: Literal["attacks", "corruptions"]) -> dict[str, Any]:
+        """The figures in the run's file; UsageError if it is of other images or of more, nothing if of fewer."""
+        if self.out is not None or self.folder.drops_writes or not self.folder.has(self.file):
+            return {}
+        result, images, digest = self.folder.read_json(self.file), len(self.images), self.dataset.digest
+        count, remedy = result["images"], "write elsewhere with --out FILE, or move that file"
+        path = self.folder.path / self.file
+        if result[figures] and result.get("data", digest) != digest:  # results before version 0.2 do not say
+            raise UsageError(f"{path} has {figures} on images of another data set; {remedy}.")
+        if result[figures] and images < count:
+            raise UsageError(f"{path} has {figures} on {count:,} images; give --limit {count}, {remedy}.")
+        return dict(result[figures]) if images == count else {}
+
+    def prepare(self, passes: int, *twins: nn.Module) -> None:
+        """Check that all networks take the images, and compile neurons if that pays for so many passes of images."""
+        device = device_of(self.recipe)
+        for model in (self.network, *twins):
+            audited = model is self.network
+            check_fits(model.to(device), self.dataset, f"{self.run}" if audited else "a twin")
+            if isinstance(model, SpikingNetwork):
+                image = as_floats(self.images.images[:1].to(device))
+                compile_neurons(self.recipe.compile, model, image, passes, self.progress if audited else None)
+
+    def accuracy(self, title: str, attack: Attack | None = None, eps: float | None = None) -> float:
+        options: dict[str, Any] = {"batch_size": self.batch_size, "progress": self.progress}
+        with seeded(self.seed):
+            measured = accuracy(
+                self.network, self.images, attack=attack, eps=eps, title=title, device=device_of(self.recipe), **options
+            )
+        return round(measured, 2)
+
+    def stored(self, figures: dict[str, Any], seed: int) -> dict[str, Any]:
+        """Return the figures with what they were measured on, written to `out` or else to the run's file."""
+        result = figures | {"images": len(self.images), "seed": seed, "data": self.dataset.digest}
+        if (layer := self._dead_layer()) is not None:
+            result["dead_layer"] = layer
+        if self.out is not None:
+            write_atomically(self.out, json_text(result).encode())
+        elif self.folder.drops_writes:
+            self.progress.line(f"{self.run} is a network of the zoo, so the result is not stored; give --out FILE.")
         else:
-            progress.line(f"{run} is a network of the zoo, so the result is not stored; give --out FILE.")
-    return result
+            self.folder.write_json(self.file, result)
+        return result
 
-
-def _earlier(folder: RunFolder, name: str, images: int, content: str) -> dict[str, Any]:
-    """The figures in the file `name`; UsageError if it is of other images or of more, nothing if of fewer."""
-    if not folder.has(name):
-        return {}
-    result = folder.read_json(name)
-    count, remedy = result["images"], "write elsewhere with --out FILE, or move that file"
-    kind = "corruptions" if "corruptions" in result else "attacks"
-    if result[kind] and result.get("data", content) != content:  # results before version 0.2 do not say
-        raise UsageError(f"{folder.path / name} has {kind} on images of another data set; {remedy}.")
-    if result[kind] and images < count:
-        raise UsageError(f"{folder.path / name} has {kind} on {count:,} images; give --limit {count}, {remedy}.")
-    return dict(result[kind]) if images == count else {}
+    @torch.no_grad()
+    def _dead_layer(self) -> str | None:
+        """Return a layer that spikes on no image, so that the logits do not depend on the image."""
+        if not isinstance(self.network, SpikingNetwork):
+            return None
+        silent = list(self.network.neurons)
+        for batch, _ in Batches(self.images, self.batch_size, device=device_of(self.recipe)):
+            with record(self.network.eval()) as spikes:
+                self.network(batch)
+            if not (silent := [layer for layer in silent if not spikes[layer].any()]):
+                return None
+        return silent[0] if silent else None
 
 
 def _merged(earlier: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:

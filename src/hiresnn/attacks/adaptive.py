@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from hiresnn.attacks.gate import Images, Labels, Model, ascend, checked, perturbed, seeded, uniform
-from hiresnn.attacks.iterative import climb, restarted
+from hiresnn.attacks.iterative import PerRow, climb, restarted
 from hiresnn.attacks.losses import (
     Loss,
     LossGradient,
@@ -86,7 +86,7 @@ def apgd(
     return finish_by_square(worst, eps, finish, generator)
 
 
-class _Targeted:
+class _Targeted(PerRow):
     """The targeted DLR loss with one target class per row of the batch."""
 
     def __init__(self, targets: Int64[Tensor, " batch"]) -> None:
@@ -94,10 +94,6 @@ class _Targeted:
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         return dlr_targeted(logits, labels, self.targets)
-
-    def keep(self, kept: Bool[Tensor, " batch"]) -> None:
-        """Go on with some rows of the batch."""
-        self.targets = self.targets[kept]
 
 
 @checked("sa-pgd")
@@ -159,12 +155,13 @@ def momentum(
     return finish_by_square(worst, eps, finish, generator)
 
 
-class MomentumStep:
+class MomentumStep(PerRow):
     """m = 0.9 m + g / mean |g|, a step of eta sign(m), and eta = eps / 2, halved after each fifth of the steps."""
 
+    m: Tensor | float = 0.0
+
     def __init__(self, eps: float, iterations: int) -> None:
-        self.eps, self.lasts = eps, max(iterations // (HALVINGS + 1), 1)
-        self.done, self.m = 0, torch.zeros(())
+        self.eps, self.lasts, self.done = eps, max(iterations // (HALVINGS + 1), 1), 0
 
     def __call__(self, images: Tensor, adversarial: Tensor, point: LossGradient) -> Tensor:
         slope = point.gradient
@@ -173,12 +170,8 @@ class MomentumStep:
         self.done += 1
         return perturbed(images, ascend(adversarial - images, self.m, size, self.eps))
 
-    def keep(self, kept: Bool[Tensor, " batch"]) -> None:
-        """Go on with some rows of the batch."""
-        self.m = self.m[kept] if self.m.dim() else self.m
 
-
-class AdaptiveStep(ABC):
+class AdaptiveStep(PerRow, ABC):
     """Steps whose size is halved at checkpoints, where the search also returns to the best iterate."""
 
     first: float  # size of the first step, as a multiple of eps
@@ -187,13 +180,6 @@ class AdaptiveStep(ABC):
         self.eps, self.iterations = eps, iterations
         self.checkpoints: Checkpoints | None = None
         self.previous: Tensor | None = None  # the iterate before this one
-
-    def keep(self, kept: Bool[Tensor, " batch"]) -> None:
-        """Go on with some rows of the batch."""
-        for state in (self, self.checkpoints):
-            for name, value in vars(state).items() if state else ():
-                if isinstance(value, Tensor):
-                    setattr(state, name, value[kept])
 
     def __call__(self, images: Tensor, adversarial: Tensor, point: LossGradient) -> Tensor:
         slope, per_sample = point.gradient, (-1, *(1,) * (images.dim() - 1))
@@ -254,7 +240,7 @@ def _divided(value: Tensor, by: Tensor) -> Tensor:
     return torch.where(by > 0, value / torch.where(by > 0, by, 1.0), 0.0)
 
 
-class Checkpoints:
+class Checkpoints(PerRow):
     """Decides when the step of a sample is halved (Croce and Hein 2020, sec. 3.1): at a checkpoint, if at most 75 % of
     the steps since the last one raised the loss, or if neither the step nor the best loss has changed since then.
     """

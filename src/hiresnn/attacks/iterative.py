@@ -28,9 +28,21 @@ from hiresnn.neurons.rules import RULES, Rule, keep_rows
 Evaluate = Callable[[int, Tensor, Tensor], "tuple[LossGradient, Tensor | None]"]
 """(steps made, rows of the batch, their iterates) -> loss and gradient there, and which rows go on; None keeps all."""
 Step = Callable[[Tensor, Tensor, LossGradient], Tensor]
-"""(images, iterates, loss and gradient there) -> next iterates. What it remembers of rows follows `keep(kept)`."""
+"""(images, iterates, loss and gradient there) -> next iterates. If it remembers tensors of rows, it is a `PerRow`."""
 FALLEN = 0.1
 """Share of a batch that must be broken before these images leave it, where statistics of a rule must follow."""
+
+
+class PerRow:
+    """A step or a loss whose tensors, also in its parts, have one row per image of the batch."""
+
+    def keep(self, kept: Bool[Tensor, " batch"]) -> None:
+        """Go on with some rows of the batch."""
+        for name, value in vars(self).items():
+            if isinstance(value, PerRow):
+                value.keep(kept)
+            elif isinstance(value, Tensor):
+                setattr(self, name, value[kept])
 
 
 def iterate(
@@ -211,8 +223,9 @@ def climb(
         standing = ~worst.broken[rows]
         if int(standing.sum()) > (1 - FALLEN) * len(rows) or not keep_rows(worst.model, standing):
             return point, None
-        for part in (step, loss):
-            if hasattr(part, "keep"):
+        parts: tuple[object, ...] = (step, loss)
+        for part in parts:
+            if isinstance(part, PerRow):
                 part.keep(standing)
         return point, standing
 

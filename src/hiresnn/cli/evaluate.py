@@ -83,11 +83,16 @@ def evaluate(
         corruptions: In place of attacks, measure the accuracy on images with twelve corruptions (event grids: six) at
             five severities, into corruptions.json.
     """
-    from hiresnn.app.evaluate import evaluate as attack
+    from hiresnn.app import evaluate as evaluation
 
-    options: dict[str, Any] = {"attacks": attacks, "twins": twins, "limit": limit, "split": split, "batch_size": batch}
-    options["corruptions"] = corruptions
-    result = attack(run, seed=seed, source=data, out=out, progress=Progress(quiet=quiet), **options)
+    options: dict[str, Any] = {"limit": limit, "split": split, "batch_size": batch, "seed": seed, "source": data}
+    options |= {"out": out, "progress": Progress(quiet=quiet)}
+    if not corruptions:
+        result = evaluation.evaluate(run, attacks=attacks, twins=twins, **options)
+    elif attacks or twins:
+        raise UsageError("corruptions are measured without attacks; leave out --attack and --twin.")
+    else:
+        result = evaluation.evaluate_corruptions(run, **options)
     if layer := result.get("dead_layer"):
         print(
             f"Warning: layer {layer!r} never spikes, so the network is dead: its logits do not depend on the image. "
