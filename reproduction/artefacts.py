@@ -42,6 +42,7 @@ def claims_page(results: Results) -> Page:
             networks += made.networks
             claims += [(name, claim) for claim in made.claims if claim.source]
         results.asked |= part.asked
+        results.intervals += part.intervals
     claims.sort(key=lambda pair: not pair[1].source.startswith("abstract"))
     counted = [claim for _, claim in claims if not claim.is_rated]
     verdicts: dict[str, set[str]] = {}
@@ -52,7 +53,7 @@ def claims_page(results: Results) -> Page:
     notes = [text("claims.verdicts"), text("claims.counts", distinct=len(verdicts), rows=len(counted), counted=numbers)]
     if rated := sorted({name for name, claim in claims if claim.is_rated}):
         notes.append(text("claims.rated", pages=", ".join(rated)))
-    notes += results.scale.setting_notes(dict.fromkeys(networks), rated=False)
+    notes += [*results.interval_note(), *results.scale.setting_notes(dict.fromkeys(networks), rated=False)]
     notes += [f"Not measured at this scale: {', '.join(missing)}."] if missing else []
     columns = ["where", "claim", "page", "paper", "ours", "verdict", "numbers"]
     rows: list[list[Cell]] = [

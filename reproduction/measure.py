@@ -44,12 +44,17 @@ def measure(study: Study, measurement: Measurement) -> None:
         return
     started = time.perf_counter()
     with seeded(int(digest(study.key(measurement))[:8], 16)):  # no value depends on what else was measured
-        value = MEASURE[measurement.kind](study, measurement)
-    study.put(measurement, value, time.perf_counter() - started)
+        right: list[bool] = []
+        options = {"right": right} if MEASURE[measurement.kind] is accuracy else {}
+        value = MEASURE[measurement.kind](study, measurement, **options)
+    study.put(measurement, value, time.perf_counter() - started, right)
 
 
-def accuracy(study: Study, one: Measurement) -> float:
-    """Percent of right answers, clean or under attack; "held-out" on images that the recipe held out of training."""
+def accuracy(study: Study, one: Measurement, right: list[bool] | None = None) -> float:
+    """Percent of right answers, clean or under attack; "held-out" on images that the recipe held out of training.
+
+    `right` gets whether each answer is right, image by image.
+    """
     if one.kind == "accuracy":
         split = study.test(one.network, study.scale.images)
     elif held := splits(study.recipe(one.run), study.dataset(one.network))[1]:
@@ -60,6 +65,7 @@ def accuracy(study: Study, one: Measurement) -> float:
     torch.manual_seed(one.seed or 0)  # as `hiresnn evaluate` does
     title = f"{study.name(one.run)}: {one.attack or 'clean'}, {one.box}"
     options = {"device": device_of(study.scale.recipe(one.run)), "title": title, "progress": study.progress}
+    options["right"] = right
     if spec:
         options |= {"attack": transfer(spec, networks[-1]), "eps": spec.eps}
     return split_accuracy(networks[0], split, **options)
@@ -359,7 +365,7 @@ def training_cost(study: Study, one: Measurement) -> dict[str, Any]:
     return cost.measure(recipe, study.scale.cost_batches, **shape)
 
 
-MEASURE: dict[str, Callable[[Study, Measurement], Any]] = {
+MEASURE: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy,
     "held-out": accuracy,
     "by-iteration": by_iteration,

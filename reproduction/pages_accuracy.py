@@ -285,7 +285,7 @@ def thresholds(results: Results) -> Page:
     gains = []
     for threshold in THRESHOLDS:
         hire, other = percent["hire", threshold], percent["traditional", threshold]
-        cells = {column: with_limits(hire[column].minus(other[column], images)) for column in attacks}
+        cells = {column: with_limits(results.difference(hire[column], other[column], images)) for column in attacks}
         gains.append({"threshold scale": threshold, **cells})
     tables = [tabulate(text("thresholds.caption"), rows), tabulate(text("thresholds.gains"), gains)]
     about = f"{images:,} held-out training images"

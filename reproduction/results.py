@@ -87,6 +87,7 @@ class Results:
         self.scale, self.records = scale, records or {}
         self.asked: dict[Measurement, None] = {}
         self._unpaired: dict[tuple[Measurement, Measurement], str] = {}
+        self.intervals: Counter[bool] = Counter()  # of differences between accuracies, by whether they are paired
 
     def rows(self) -> list[dict[str, Any]]:
         """The table itself, tidy, for a `pandas.DataFrame`: `at` is a number's place in the grid that is swept."""
@@ -119,9 +120,10 @@ class Results:
 
     def stat(self, measurement: Measurement) -> SeedStat:
         """A number over seeds, NaN for those that are missing."""
-        values = [math.nan if record is None else record.value for record in self._records(measurement)]
+        records = self._records(measurement)
+        values = [math.nan if record is None else record.value for record in records]
         numbers = (value[measurement.at] if isinstance(value, list) else value for value in values)
-        return SeedStat.of(numbers, self.origins(measurement))
+        return SeedStat.of(numbers, self.origins(measurement), (record.right if record else "" for record in records))
 
     def accuracy(
         self, network: str, method: str, attack: str | None = None, box: str = "white", changes: Changes = ()
@@ -144,8 +146,23 @@ class Results:
             if better.ours.unpaired(worse.ours):
                 sides = " against ".join(dict.fromkeys(map(_trained, (one, other))))
                 self._unpaired[one, other] = f"{network_label(one.network)}, {sides}"
-            ours = better.ours.minus(worse.ours, one.images(self.scale) or TEST_IMAGES)
+            ours = self.difference(better.ours, worse.ours, one.images(self.scale) or TEST_IMAGES)
         return Gain(paper, ours, better, worse, clear)
+
+    def difference(self, better: SeedStat, worse: SeedStat, images: int) -> SeedStat:
+        """The difference of two accuracies with its interval."""
+        difference = better.minus(worse, images)
+        if difference.interval:
+            self.intervals[difference.paired] += 1
+        return difference
+
+    def interval_note(self) -> list[str]:
+        """A sentence on how the intervals of differences were computed; none where there are none."""
+        paired, unpaired = self.intervals[True], self.intervals[False]
+        if not paired and not unpaired:
+            return []
+        name = "some" if paired and unpaired else "paired" if paired else "unpaired"
+        return [text(f"intervals.{name}", paired=paired, unpaired=unpaired)]
 
     def page(
         self,
@@ -167,6 +184,7 @@ class Results:
         networks = tuple(networks)
         settings = [*self.scale.setting_notes(networks, rated=rated), *left_out(lacking, networks), *notes]
         settings += comparison_notes({gain.description(): gain for gain in comparisons})
+        settings += self.interval_note()
         # differences that are not taken, because their values do not have one origin
         if names := "; ".join(f"{name} ({count})" for name, count in Counter(self._unpaired.values()).items()):
             settings.append(text("unpaired", each=names))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from hiresnn import data
@@ -93,6 +94,7 @@ class StoredValue:
 
     value: Any
     where: Mapping[str, Any]
+    right: str = ""  # of an accuracy: a bit for each image, packed, in hexadecimal; values of version 0.2 have none
 
     @property
     def origin(self) -> str:
@@ -193,19 +195,32 @@ class Study:
         if not path.is_file():
             return None
         record = json.loads(path.read_text(encoding="utf-8"))
-        return StoredValue(record["value"], record["where"])
+        return StoredValue(record["value"], record["where"], record.get("right", ""))
 
-    def put(self, measurement: Measurement, value: Any, seconds: float) -> None:
-        """Write a value with its key and the seconds it took. Raises RunError where it is not finite."""
+    def put(self, measurement: Measurement, value: Any, seconds: float, right: Sequence[bool] = ()) -> None:
+        """Write a value with its key, the seconds it took, and which answers were right, image by image.
+
+        Raises RunError where the value is not finite.
+        """
         here, path = environment(), self.value_path(measurement)
         where = {"semantics": SEMANTICS, **{name: here[name] for name in RECORDED}}
         record = {"key": self.key(measurement), "value": value, "seconds": round(seconds, 3), "where": where}
+        record |= {"right": packed(right)} if len(right) else {}
         try:
             text = json.dumps(record, indent=1, allow_nan=False)
         except ValueError:
             raise RunError(f"{path.stem} is not finite; the training it was measured on diverged.") from None
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
+
+
+def packed(right: Sequence[bool]) -> str:
+    """A bit for each image, the first one the highest of its byte, in hexadecimal.
+
+    >>> packed([True, False, False, False, False, False, False, True, True])
+    '8180'
+    """
+    return np.packbits(np.asarray(right, dtype=bool)).tobytes().hex()
 
 
 _loaded = cache(data.load)

@@ -9,6 +9,8 @@ from torch import nn
 
 from hiresnn.app.evaluate import evaluate
 from hiresnn.app.recipe import override, read
+from hiresnn.attacks import fgsm
+from hiresnn.checks import correct
 from hiresnn.network import record
 from reproduction import cost
 from reproduction import measure as module
@@ -16,7 +18,7 @@ from reproduction.artefacts import do, plan
 from reproduction.measure import best_ceiling, quantise, quantised
 from reproduction.paper import VGG5, Run
 from reproduction.results import accuracy
-from reproduction.study import Measurement
+from reproduction.study import Measurement, packed
 
 from .conftest import study_in
 
@@ -59,6 +61,18 @@ def test_accuracies_are_those_of_hiresnn_evaluate(trained, tmp_path, attack):
     assert value(trained, accuracy(VGG5, "traditional", attack)) == entry["white_box"]
     for box in ("same-ann", "independent"):
         assert value(trained, accuracy(VGG5, "traditional", attack, box)) == entry["twins"][box]
+
+
+def test_an_accuracy_is_stored_with_a_bit_for_each_image(trained):
+    wanted = accuracy(VGG5, "traditional", "fgsm")
+    percent = value(trained, wanted)
+    (stored,) = map(trained.find, wanted.each(trained.scale))
+    network, (images, labels) = trained.network(run("traditional")), trained.images(VGG5, 20)
+    eps = trained.scale.recipe(run("traditional")).attack.eps
+    right = correct(network(fgsm(network, images, labels, eps=eps)), labels).tolist()
+    assert stored.right == packed(right)
+    assert percent == 100 * sum(right) / 20
+    assert 0 < percent < 100
 
 
 def test_the_rate_coded_network_is_attacked_over_draws_and_repeats(study):

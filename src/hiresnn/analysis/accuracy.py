@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hiresnn.attacks import Attack, Model, frozen, parse, verified
-from hiresnn.checks import Accuracy, require_batch, require_logits
+from hiresnn.checks import Accuracy, correct, require_batch, require_logits
 from hiresnn.data import CORRUPTIONS, EVENT_CORRUPTIONS, Batches, Split, corrupt
 from hiresnn.data.dataset import LabelledImages, labelled
 from hiresnn.errors import UsageError
@@ -99,15 +99,24 @@ def accuracy(
     device: str = "cpu",
     title: str = "clean",
     progress: Progress | None = None,
+    right: list[bool] | None = None,
 ) -> float:
-    """Return the accuracy on a split in percent, with a progress bar; an attack must keep `eps`, or AttackError."""
+    """Return the accuracy on a split in percent, with a progress bar; an attack must keep `eps`, or AttackError.
+
+    `right` gets, for each image in order, whether its answer is right.
+    """
     batches = Batches(split, batch_size, device=device)
     with (progress or Progress(quiet=True)).task(f"  {title}", len(split)) as task:
-        return _measure(network, batches, attack, eps, task)
+        return _measure(network, batches, attack, eps, task, right)
 
 
 def _measure(
-    model: Model, batches: Iterable[tuple[Tensor, Tensor]], attack: Attack | None, eps: float | None, task: Task
+    model: Model,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    attack: Attack | None,
+    eps: float | None,
+    task: Task,
+    right: list[bool] | None = None,
 ) -> float:
     require_adapter(model)
     measure = Accuracy()
@@ -118,5 +127,7 @@ def _measure(
                 logits = model(attacked.clone())  # a network may write into its input
             require_logits(logits, len(attacked))
             measure.update(logits, labels)
+            if right is not None:
+                right += correct(logits, labels).tolist()
             task.advance(labels.shape[0], f"{measure.compute():.1f} %")
     return measure.compute()
