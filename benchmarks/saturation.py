@@ -1,6 +1,7 @@
 """FGSM and PGD-7 of the paper with multiplied logits, and the cross-entropy taken in float32 and in float64.
 
     python benchmarks/saturation.py networks/cifar10-traditional networks/cifar10-hire --data cifar10.npz --out OUT.md
+    python benchmarks/saturation.py digits-hire --data digits --images 355 --eps 32/255 --step 0.03 --out OUT.md
 
 Logits summed over T grow as a network trains. Once the true class leads by more than 16.6, its probability rounds to 1
 in float32, the term of the true class leaves the gradient of the cross-entropy, and FGSM says more than is left. A
@@ -20,8 +21,9 @@ from torch import Tensor, nn
 import hiresnn
 from hiresnn import data
 from hiresnn.attacks.losses import margin
+from hiresnn.calls import parse_eps
 
-EPS, STEP, ITERATIONS = 8 / 255, 0.01, 7
+ITERATIONS = 7
 FACTORS = (1, 2, 4, 8, 16)
 BATCH = 100
 
@@ -35,24 +37,33 @@ def gradient(network: nn.Module, images: Tensor, labels: Tensor, factor: float, 
 
 
 def attacked(
-    network: nn.Module, images: Tensor, labels: Tensor, factor: float, dtype: torch.dtype, step: float, iterations: int
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    factor: float,
+    dtype: torch.dtype,
+    eps: float,
+    step: float,
+    iterations: int,
 ) -> Tensor:
-    """Eq. 3 with one iteration and step = EPS, Eq. 4 with more."""
+    """Eq. 3 with one iteration and step = eps, Eq. 4 with more."""
     adversarial = images
     for _ in range(iterations):
         moved = adversarial + step * gradient(network, adversarial, labels, factor, dtype).sign()
-        adversarial = torch.min(torch.max(moved, images - EPS), images + EPS).clamp(0, 1)
+        adversarial = torch.min(torch.max(moved, images - eps), images + eps).clamp(0, 1)
     return adversarial
 
 
-def row(network: nn.Module, images: Tensor, labels: Tensor, step: float, iterations: int) -> dict[str, list[float]]:
+def row(
+    network: nn.Module, images: Tensor, labels: Tensor, eps: float, step: float, iterations: int
+) -> dict[str, list[float]]:
     """Data type of the loss -> accuracy in percent at each factor."""
     cells: dict[str, list[float]] = {"float32": [], "float64": []}
     for name, percent in cells.items():
         for factor in FACTORS:
             parts = [
                 hiresnn.evaluate(
-                    network, attacked(network, *part, factor, getattr(torch, name), step, iterations), part[1]
+                    network, attacked(network, *part, factor, getattr(torch, name), eps, step, iterations), part[1]
                 )
                 * len(part[1])
                 for part in zip(images.split(BATCH), labels.split(BATCH), strict=True)
@@ -63,9 +74,11 @@ def row(network: nn.Module, images: Tensor, labels: Tensor, step: float, iterati
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="+", type=Path, help="folders of trained networks")
+    parser.add_argument("networks", nargs="+", type=Path, help="folders of trained networks, or names of the zoo")
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--images", type=int, default=300, help="test images, balanced over the classes")
+    parser.add_argument("--eps", type=parse_eps, default=8 / 255)
+    parser.add_argument("--step", type=float, default=0.01, help="of PGD")
     parser.add_argument("--out", type=Path, required=True, help="Markdown file")
     args = parser.parse_args(arguments)
     test = data.first(data.load(args.data).test, args.images)
@@ -77,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "|---" + "|---:" * 5 + "|",
     ]
     for folder in args.networks:
-        network = hiresnn.from_pretrained(f"./{folder}" if not folder.is_absolute() else folder).eval()
+        network = hiresnn.from_pretrained(folder.absolute() if folder.is_dir() else str(folder)).eval()
         network.requires_grad_(False)
         with torch.no_grad():
             gaps = -torch.cat(
@@ -86,11 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         low, half, high = torch.quantile(gaps, torch.tensor([0.1, 0.5, 0.9])).tolist()
         clean, above = (100 * float((gaps > limit).float().mean()) for limit in (0.0, 16.6))
         margins.append(f"| {folder.name} | {clean:.1f} | {low:.1f} | {half:.1f} | {high:.1f} | {above:.1f} % |")
-        for attack, step, iterations in (("FGSM", EPS, 1), ("PGD-7", STEP, ITERATIONS)):
-            for name, percent in row(network, images, labels, step, iterations).items():
+        for attack, step, iterations in (("FGSM", args.eps, 1), ("PGD-7", args.step, ITERATIONS)):
+            for name, percent in row(network, images, labels, args.eps, step, iterations).items():
                 lines.append(f"| {folder.name} | {attack} | {name} | {' | '.join(f'{one:.1f}' for one in percent)} |")
         print(f"{folder.name} is done", flush=True)
     named = " ".join(str(folder) for folder in args.networks)
+    named += f" --eps {255 * args.eps:g}/255 --step {args.step:g}" if args.eps != 8 / 255 else ""
     about = f"{args.images} test images, {platform.machine()}, torch {torch.__version__}, {date.today()}"
     text = [
         f"`python benchmarks/saturation.py {named} --data {Path(args.data).name} --images {args.images}` ({about})",
@@ -99,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "",
         *margins,
         "",
-        "Accuracy in percent that is left at 8/255, with the logits inside the attack multiplied.",
+        f"Accuracy in percent that is left at {255 * args.eps:g}/255, with the logits inside the attack multiplied.",
         "",
         *lines,
         "",

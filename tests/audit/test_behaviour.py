@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from hiresnn.attacks import fgsm, frozen, loss_gradient, pgd
 from hiresnn.attacks.losses import margin
-from hiresnn.audit import About, InstrumentedModel
+from hiresnn.audit import About, InstrumentedModel, run_audit
 from hiresnn.audit.behaviour import EOT_SAMPLES, OWN, ROUNDING, seed_of
 from hiresnn.audit.build_card import build_card
 from hiresnn.checks import fingerprint
 from hiresnn.errors import UsageError
 from hiresnn.foreign import Unrolled
 from hiresnn.neurons import Linear
+from hiresnn.progress import Progress
 
 from .hostile import HOSTILE
 from .small import ONCE
@@ -245,10 +246,24 @@ def test_an_adapter_is_attacked_on_time_mean_logits_whatever_its_readout(grey, l
     layers = Scaled()
     mean, total = (InstrumentedModel(Unrolled(layers, 4, library="toy", readout=r), grey) for r in ("mean", "sum"))
     assert mean.saturated == total.saturated == (scale > 1)
+    assert (mean.rounded_off, total.rounded_off) == ((0, 0) if scale == 1 else (len(mean.observed),) * 2)
     for rule in (OWN, ROUNDING):
         with mean.under(rule), total.under(rule):
             assert torch.allclose(mean(grey), total(grey), rtol=1e-5)
     assert torch.allclose(4 * mean(grey), total(grey))  # outside of attacks the logits are as the adapter gives them
+
+
+@pytest.mark.parametrize(("lead", "warns"), [(16.5, False), (16.7, True)])
+def test_an_audit_warns_where_float32_rounds_the_cross_entropy_off(grey, labels, lead, warns, monkeypatch):
+    # 1 minus the softmax of the larger of two float32 logits is 1.2e-7 at a lead of 16.6 and exactly 0 at 16.7.
+    lines, progress = [], Progress(quiet=True)
+    monkeypatch.setattr(progress, "line", lines.append)
+
+    def network(images):  # the first class leads on every image
+        return torch.stack([lead + 0 * images.sum((1, 2, 3)), *[0 * images.sum((1, 2, 3))] * 2], 1)
+
+    run_audit(network, grey, labels, preset="quick", eps="1/255", bounds=["0", "1/255"], progress=progress)
+    assert any("5 of 5 clean images" in line and "cross-entropy off" in line for line in lines) == warns
 
 
 def test_a_network_is_identified_by_its_answers_under_a_fixed_seed(grey):

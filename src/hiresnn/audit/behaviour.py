@@ -30,6 +30,7 @@ OWN = "own"  # the gradient rule that the network came with, used exactly as it 
 ROUNDING = "through-rounding"  # the same, with logits divided by `scale`, and straight through roundings (BPDA)
 EOT_SAMPLES = 10  # passes over which logits and gradients of a random network are averaged (EOT, Athalye et al. 2018)
 SATURATED = 64.0  # median gap of the two largest logits above which the cross-entropy loses its gradient in float32
+ROUNDED_OFF = 16.6  # gap of two logits from which float32 rounds the probability of the larger one to 1
 RESCALED_GAP = 4.0  # median gap to which such logits are scaled down
 OBSERVED = 16  # images on which the behaviour of a network is observed
 FEW = 0.25  # share of images whose logits may change with the batch: another rounding order can move a single spike
@@ -92,8 +93,10 @@ class InstrumentedModel(nn.Module):
         with frozen(self), seeded(0):
             self.rounds = rounds(self._call, self.observed)
         logits, self.classes, self.draws = self.logits, self.logits.shape[1], draws if self.random else 1
-        gap = float(logits.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0).median())
+        gaps = logits.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0)[:, 0]
+        gap = float(gaps.median())
         self.own_scale = float(loss_steps(model))  # what logits are divided by under OWN
+        self.rounded_off = int((gaps / self.own_scale > ROUNDED_OFF).sum())  # images without their class in a gradient
         self.saturated = gap / self.own_scale > SATURATED
         # What logits are divided by under any rule but OWN: the timesteps of a sum over time, more if saturated.
         self.scale = max(float(summed_steps(model)), gap / RESCALED_GAP if self.saturated else 0.0)

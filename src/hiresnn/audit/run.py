@@ -19,7 +19,7 @@ from hiresnn.analysis import corruption_accuracy, mean_accuracy
 from hiresnn.attacks import Model, frozen, seeded, with_gradients
 from hiresnn.attacks.catalog import ATTACKS
 from hiresnn.attacks.gate import ROUNDING
-from hiresnn.audit.behaviour import OWN, InstrumentedModel, weights_of
+from hiresnn.audit.behaviour import OWN, ROUNDED_OFF, InstrumentedModel, weights_of
 from hiresnn.audit.build_card import NO_DOUBT, SPIKES, About, Evidence, build_card, conclude, subject_of
 from hiresnn.audit.card import (
     ANSWERS,
@@ -115,6 +115,13 @@ def run_audit(
     config, twins = config or AuditConfig(**settings), twins or {}
     about, progress = about or _about(model, config, twins, name, classes), progress or Progress(quiet=True)
     audited = InstrumentedModel(model, images)
+    if audited.rounded_off:
+        share = f"{audited.rounded_off} of {len(audited.observed)} clean images"
+        progress.line(
+            f"Warning: on {share} the largest logit leads by more than {ROUNDED_OFF}, where float32 rounds the "
+            "cross-entropy off. FGSM and PGD with the network's own gradient may leave too much; attacks on the margin "
+            "loss are not affected."
+        )
     opponents = {title: InstrumentedModel(twin, images) for title, twin in twins.items()}
     if has_rate_form(model):  # what its spikes round has gradients of its own
         opponents[UNROUNDED] = InstrumentedModel(RateForm(model, quantised=False), images)
