@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hiresnn.errors import UsageError
-from hiresnn.foreign import Unrolled, recognise
+from hiresnn.foreign import Unrolled, recognise, record
 from hiresnn.foreign.equation import Equation
 from hiresnn.neurons import gradient_rule
 
@@ -80,6 +80,53 @@ def test_without_a_rule_the_gradient_is_that_of_the_networks_own_code(make):
     (gradient,) = torch.autograd.grad((recognise(bare, IMAGES)(images) * weights).sum(), images)
     assert gradient.abs().sum() > 0
     torch.testing.assert_close(gradient, expected)
+
+
+class Mixed(nn.Module):
+    """T neurons that take a step per call, and T neurons that take all steps, [T, B, ...], with T classes."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two = paper_networks.Linear(16, T), paper_networks.Linear(T, T)
+        self.first, self.second = paper_networks.Cell(THRESHOLDS[0]), paper_networks.MultiStepNode(THRESHOLDS[1])
+        self.over_time = paper_networks.OverTime(self.two)
+        with torch.no_grad():
+            self.two.weight.abs_()
+
+    def forward(self, images):
+        current = self.one(images.flatten(1))
+        spikes, u, steps = None, torch.zeros_like(current), []
+        for _ in range(T):
+            spikes, u = self.first(current, u)
+            steps.append(spikes)
+        return self.second(self.over_time(torch.stack(steps)))
+
+
+@pytest.mark.parametrize("seen", [1, 2 * T])
+def test_layers_of_several_layouts_are_told_apart_also_with_as_many_images_as_timesteps(seen):
+    images = torch.rand(T, 1, 4, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    model = recognise(Mixed().double().eval(), images)
+    assert model.layout == "any"
+
+    def gradient(rows):
+        rows = rows.clone().requires_grad_()
+        with gradient_rule(model, "unrolled"):
+            return torch.autograd.grad(model(rows).square().sum(), rows)[0]
+
+    with pytest.raises(UsageError, match=r"do not tell 5 images and 5 timesteps apart; call the network once with ano"):
+        gradient(images)
+    model(torch.rand(seen, 1, 4, 4, dtype=torch.float64))  # as an audit does, which first tries the network out
+    assert [model.layout_of(name) for name in ("first", "second")] == ["steps", "sequence"]
+    together, apart = gradient(images), [gradient(image) for image in images[:, None]]
+    assert together.abs().max() > 0
+    torch.testing.assert_close(together, torch.cat(apart))
+    with record(model) as spikes:
+        model(images)
+        together = {name: steps.clone() for name, steps in spikes.items()}
+        for number, image in enumerate(images):
+            model(image[None])
+            assert all(torch.equal(together[name][:, number], spikes[name][:, 0]) for name in ("first", "second"))
 
 
 def test_a_network_of_one_step_per_call_needs_the_number_of_timesteps():

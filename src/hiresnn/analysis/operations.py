@@ -327,7 +327,7 @@ class Energy:
                 self._weighted[numbered] = _Weighted(numbered, weights, numbered == name)
             entry = self._weighted[numbered]
             if isinstance(network, Unrolled):
-                steps = in_steps(name, x, self.timesteps, batch, network.layout)
+                steps = in_steps(name, x, self.timesteps, batch, network.layout_of(name))
             else:
                 steps = window.by_step(x) if signal.timed else x[None]
             entry.add(x, steps, signal, output, batch)

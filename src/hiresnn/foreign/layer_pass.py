@@ -29,13 +29,14 @@ class LayerRules:
     Attributes:
         rule: of which every layer gets a fresh one.
         equations: name of a layer -> its equation.
-        timesteps, layout: of the network, see `Unrolled`.
+        timesteps: of the network.
+        layout_of: name of a layer -> how it gets its timesteps.
     """
 
     rule: LayerRule
     equations: Mapping[str, Equation]
     timesteps: int
-    layout: Layout
+    layout_of: Callable[[str], Layout]
     fresh: dict[tuple[str, int], LayerRule] = field(default_factory=dict)
 
     def of(self, name: str, use: int) -> LayerRule:
@@ -72,7 +73,7 @@ def cut(spiking: Mapping[str, nn.Module], rules: LayerRules, batch: int) -> Iter
         return inputs[0].clone(), *inputs[1:]  # the neuron may write into its input
 
     def after(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        to_steps = partial(in_steps, name, timesteps=rules.timesteps, batch=batch, layout=rules.layout)
+        to_steps = partial(in_steps, name, timesteps=rules.timesteps, batch=batch, layout=rules.layout_of(name))
         use = unfinished.get(name)
         if use is None:
             use = LayerUse(name, sum(other.name == name for other in uses), to_steps=to_steps)

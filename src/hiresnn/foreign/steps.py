@@ -34,10 +34,22 @@ def in_steps(name: str, rows: Tensor, timesteps: int, batch: int, layout: Layout
         return rows
     if flat:
         return rows.reshape(timesteps, batch, *shape[1:])
-    raise UsageError(
-        f"layer {name!r} has rows of shape {list(shape)}, which do not tell {batch} images and {timesteps} timesteps "
-        "apart; keep both in the first dimensions, or take another number of images per batch."
+    problem = (
+        f"layer {name!r} has rows of shape {list(shape)}, which do not tell {batch} images and {timesteps} timesteps"
     )
+    fix = "keep both in the first dimensions"
+    if one_step:
+        fix = "call the network once with another number of images, or give the adapter layout= (docs/foreign.md)"
+    raise UsageError(f"{problem} apart; {fix}.")
+
+
+def layout_of(shape: tuple[int, ...], timesteps: int, batch: int) -> Layout:
+    """Return how a layer gets its timesteps, by the shape of a call with another number of images than timesteps."""
+    if shape[:1] == (batch,) != (timesteps,):
+        return "steps"
+    if batch != timesteps and (shape[:2] == (timesteps, batch) or shape[:1] == (timesteps * batch,)):
+        return "sequence"
+    return "any"
 
 
 def require_steps(name: str, steps: int, timesteps: int) -> None:

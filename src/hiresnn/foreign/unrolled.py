@@ -24,7 +24,7 @@ from torch.autograd.function import once_differentiable
 from hiresnn.errors import UsageError
 from hiresnn.foreign.equation import Equation, Run, equation_of
 from hiresnn.foreign.layer_pass import LayerRules, through_layers
-from hiresnn.foreign.steps import Layout, in_steps, picked, require_steps
+from hiresnn.foreign.steps import Layout, in_steps, layout_of, picked, require_steps
 from hiresnn.neurons.rules import LayerRule, Rule, Surrogate, ThroughTime
 from hiresnn.neurons.rules import Unrolled as UnrolledRule
 
@@ -231,6 +231,7 @@ class Unrolled(nn.Module):
         self._reset, self._slots, self._encode = reset or (lambda network: None), tuple(slots), encode
         self._spiking = tuple(slot.neuron for slot in slots) if spiking is None else tuple(spiking)
         self.layout: Layout = "steps" if self._show is each_step else layout
+        self._layouts: dict[str, Layout] = {}  # of layers, see `layout_of`
         self._unseen = True  # until the first call, see `_presented`
         self.encodes = encode is not None  # images become other tensors from step to step
         self._runs = RUNS[self.layout] if run is None else (run,)
@@ -247,6 +248,10 @@ class Unrolled(nn.Module):
         """Name in the network -> layer of neurons, in the order of the network's modules."""
         spiking = {id(layer) for layer in self._spiking}
         return {name: module for name, module in self.network.named_modules() if id(module) in spiking}
+
+    def layout_of(self, name: str) -> Layout:
+        """Return how a layer gets its timesteps. With layout "any" an earlier call tells it, see `_noting_layouts`."""
+        return self._layouts.get(name, self.layout)
 
     @property
     def summary(self) -> str:
@@ -300,6 +305,7 @@ class Unrolled(nn.Module):
             stack.callback(self._reset, self.network)
             for layer in self._spiking if count else ():
                 stack.enter_context(layer.register_forward_hook(lambda layer, _, __: calls.update([layer])))
+            stack.enter_context(self._noting_layouts(*steps.shape[:2]))
             self._reset(self.network)
             try:
                 outputs = self._show(self.network, steps, self.output)
@@ -309,6 +315,26 @@ class Unrolled(nn.Module):
         # T calls per step for every layer; two could be a layer that is used twice.
         self._require_no_loop(set(calls.values()) == {self.timesteps**2})
         return outputs
+
+    @contextmanager
+    def _noting_layouts(self, timesteps: int, batch: int) -> Iterator[None]:
+        """Note the layout of each layer in the first call in which the numbers of images and timesteps differ.
+
+        In later calls they may be equal, as an attack leaves out the images that are broken already.
+        """
+        noted: dict[str, Layout] = {}
+
+        def note(name: str, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+            rows = output[0] if isinstance(output, (tuple, list)) and output else output
+            layout = layout_of(tuple(rows.shape), timesteps, batch) if isinstance(rows, Tensor) else "any"
+            noted[name] = layout if noted.get(name, layout) == layout else "any"
+
+        with ExitStack() as stack:
+            if self.layout == "any" and not self._layouts and 1 < timesteps != batch:
+                for name, layer in self.network.named_modules():
+                    stack.enter_context(layer.register_forward_hook(partial(note, name)))
+            yield
+        self._layouts |= noted
 
     def _takes_images(self, steps: Tensor) -> bool:
         """Whether the network, which fails on the steps, takes the images in one call and returns outputs over time."""
@@ -351,7 +377,7 @@ class Unrolled(nn.Module):
         if not problems:
             outer = self._layer_rules
             known = {name: equation for name, equation in equations.items() if isinstance(equation, Equation)}
-            self._layer_rules = LayerRules(layer_rule, known, self.timesteps, self.layout)
+            self._layer_rules = LayerRules(layer_rule, known, self.timesteps, self.layout_of)
             try:
                 yield
             finally:
@@ -411,7 +437,7 @@ def record(network: Unrolled) -> Iterator[dict[str, Tensor]]:
         spikes.clear()
 
     def save(name: str, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        steps = in_steps(name, picked(output, 0).detach().clone(), network.timesteps, batch, network.layout)
+        steps = in_steps(name, picked(output, 0).detach().clone(), network.timesteps, batch, network.layout_of(name))
         calls.setdefault(name, []).append(steps)
 
     def finish(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
