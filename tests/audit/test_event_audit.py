@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from hiresnn.attacks import Flips
 from hiresnn.audit.card import Check
 from hiresnn.audit.events import ARCHIVE, CARD, EventCard, EventConfig, audit_events, coloured, conclude, verify_events
 from hiresnn.errors import UsageError
@@ -136,11 +137,11 @@ def test_a_failed_check_comes_before_every_number(audited):
     failed = [Check(name="repeated calls", result="failed", detail="it keeps state")]
     nothing = (torch.ones(1), torch.ones(1))
     verdict, sentence, reasons = conclude(
-        audited[0].curve, EventConfig(headline=2), (nothing, nothing), 0.0, failed, "flips"
+        audited[0].curve, EventConfig(headline=2), (nothing, nothing), 0.0, failed, Flips()
     )
     assert (verdict, reasons[0]) == ("unreliable", "it keeps state")
     assert "it keeps state" in sentence
-    assert conclude(audited[0].curve, EventConfig(headline=2), (nothing, nothing), 0.6, [], "flips")[0] == "unreliable"
+    assert conclude(audited[0].curve, EventConfig(headline=2), (nothing, nothing), 0.6, [], Flips())[0] == "unreliable"
 
 
 def test_darker_is_blue_and_brighter_is_vermillion_on_white_as_the_page_says():

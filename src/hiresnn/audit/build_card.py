@@ -282,6 +282,17 @@ def choose_pictures(levels: list[int], headline: int, count: int) -> list[int]:
     return [broken[index] for index in np.linspace(0, len(broken) - 1, count).round().astype(int)]
 
 
+def severe_faults(checks: Sequence[parts.Check]) -> list[str]:
+    """What the failed checks say without which no accuracy means anything."""
+    return [check.detail for check in checks if check.result == "failed" and check.name in SEVERE]
+
+
+def overestimates(plain: parts.Share, worst: parts.Share) -> bool:
+    """Whether a plain attack leaves so much more than the worst case that its number is an overestimate."""
+    gap = plain.count - worst.count
+    return gap >= GAP_IMAGES and 100 * gap >= GAP * worst.of
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What the attacks on all images showed, as counts."""
@@ -382,7 +393,7 @@ def conclude(
     searched, staying, blind = _failures(point, evidence)
     failures = [*filter(None, (searched, staying, blind))]
     failed = [check for check in checks if check.result == "failed"]
-    severe = [check.detail for check in failed if check.name in SEVERE]
+    severe = severe_faults(checks)
     gap, interval = pgd.count - worst.count, f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
     verdict: parts.Verdict = "unreliable"
     if severe:
@@ -391,7 +402,7 @@ def conclude(
         headline = f"Report no number at {point.bound}, in particular not {pgd.percent:.1f} %: {failures[0]}. " + (
             MAY_LEAVE_LESS.format(worst.percent) if searched or staying or evidence.old else NO_ATTACK
         )
-    elif gap >= GAP_IMAGES and 100 * gap >= GAP * worst.of:
+    elif overestimates(pgd, worst):
         verdict, headline = "overestimated", f"Report at most {interval}, not {pgd.percent:.1f} %, at {point.bound}."
     else:
         headline = f"Report at most {interval} at {point.bound}; the paper's PGD says {pgd.percent:.1f} %."

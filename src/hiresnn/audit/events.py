@@ -4,7 +4,7 @@ Accuracy at a budget k is the share of samples whose smallest budget is larger, 
 card is events.json; events.npz holds the broken samples with their adversarial grids.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from html import escape
@@ -17,11 +17,11 @@ from pydantic import Field
 from torch import Tensor
 
 from hiresnn.attacks import EventAttackSpec, Model, frozen, loss_gradient, parse_threat, recount, with_gradients
-from hiresnn.attacks.events import Retiming, require_grids
+from hiresnn.attacks.events import Retiming, Threat, require_grids
 from hiresnn.attacks.losses import margin
+from hiresnn.audit import build_card
 from hiresnn.audit import card as parts
 from hiresnn.audit.behaviour import OWN, ROUNDING, Cost, InstrumentedModel, seed_of, weights_of
-from hiresnn.audit.build_card import GAP, GAP_IMAGES, HALF, SEVERE, SOME, About, png, significantly_more, subject_of
 from hiresnn.audit.card import share
 from hiresnn.audit.run import ArrayCache, Verification, packed, read_archive
 from hiresnn.audit.sweep import Record, Units
@@ -252,7 +252,7 @@ def audit_events(
     labels: Tensor,
     config: EventConfig | None = None,
     *,
-    about: About | None = None,
+    about: build_card.About | None = None,
     folder: Path | str | None = None,
     progress: Progress | None = None,
 ) -> EventCard:
@@ -267,7 +267,7 @@ def audit_events(
         UsageError: grids, labels or settings that cannot be used, or a network that is right on no sample.
         AttackError: an attack spent more than it says.
     """
-    config, about = config or EventConfig(), about or About(classes=None, data="event grids")
+    config, about = config or EventConfig(), about or build_card.About(classes=None, data="event grids")
     threat = parse_threat(config.threat, config.grid)
     require_grids(grids, labels, threat.grid)
     network = InstrumentedModel(model, grids)
@@ -276,24 +276,25 @@ def audit_events(
     work = f"cache-{seed_of(0, repr((identity, data))):016x}"
     cache: Units = ArrayCache(Path(folder) / work) if folder else dict[str, Record]()
     search = Search(network, grids, labels, config, cache, progress or Progress(quiet=True))
+    classes = list(about.classes or map(str, range(network.classes)))
     with frozen(network):
         blind = search.preset(PRESETS[config.preset])
-        zero, checks = _zero_gradients(network, grids, labels), network.checks(0)
-        gallery = _gallery(search, about)
+        slopes = [loss_gradient(network, *batch, margin).gradient for batch in _batches(grids, labels)]
+        zero, checks = float((torch.cat(slopes).flatten(1) == 0).all(1).float().mean()), network.checks(0)
+        gallery = _gallery(search, classes)
     smallest, base, random = search.smallest, search.found[BASE], search.found[RANDOM]
     right, total = smallest > 0, len(grids)
     curve = [
         EventPoint(budget=k, random=standing(random, k), topk=standing(base, k), worst=standing(smallest, k))
         for k in sorted({*(k for k in LADDER if k <= config.budget), config.headline, config.budget})
     ]
-    verdict, sentence, reasons = conclude(curve, config, blind, zero, checks, str(threat))
+    verdict, sentence, reasons = conclude(curve, config, blind, zero, checks, threat)
     card = EventCard(
         hiresnn=__version__,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        subject=subject_of(network, about),
+        subject=build_card.subject_of(network, about),
         data=parts.Images(
-            name=about.data, split=about.split, images=total, size=list(grids.shape[1:]),
-            classes=list(about.classes or map(str, range(network.classes))),
+            name=about.data, split=about.split, images=total, size=list(grids.shape[1:]), classes=classes
         ),
         threat=str(threat), preset=config.preset, headline=config.headline, budget=config.budget, seed=config.seed,
         batch_size=config.batch_size, attacks=search.rows(), command=about.command, target=about.target,
@@ -324,7 +325,7 @@ def conclude(
     blind: tuple[tuple[Tensor, Tensor], ...],
     zero: float,
     checks: Sequence[parts.Check],
-    threat: str,
+    threat: Threat,
 ) -> tuple[parts.Verdict, str, list[str]]:
     """Return the verdict on the gradient alone, the sentence with the number to report, and the reasons.
 
@@ -332,36 +333,27 @@ def conclude(
     """
     point = next(point for point in curve if point.budget == config.headline)
     worst, base = point.worst, point.topk
-    severe = [check.detail for check in checks if check.result == "failed" and check.name in SEVERE]
-    failures = []
+    severe, failures = build_card.severe_faults(checks), []
     for name, (gradient, other) in zip(("the search without gradients", "chance"), blind, strict=True):
         more, fewer = int((other < gradient).sum()), int((gradient < other).sum())
-        if significantly_more(more, fewer):
+        if build_card.significantly_more(more, fewer):
             failures.append(f"{name} needs less than every gradient attack on {more} samples, more on {fewer}")
-    if zero > HALF:
+    if zero > build_card.HALF:
         failures.append(f"the own gradient is exactly zero on {100 * zero:.0f} % of the samples")
     unbroken = curve[-1].worst.count
     reasons = [*severe, *(f"this audit: {failure}" for failure in failures)]
-    if unbroken > SOME * max(curve[0].worst.count, 1):
+    if unbroken > build_card.SOME * max(curve[0].worst.count, 1):
         reasons.append(f"{unbroken} samples stand at the largest budget, {config.budget}: a larger one may break them")
-    if 0 < zero <= HALF:
+    if 0 < zero <= build_card.HALF:
         reasons.append(f"the own gradient is exactly zero on {100 * zero:.0f} % of the samples")
-    gap, at = base.count - worst.count, "with " + parse_threat(threat).words(config.headline)
+    gap, at = base.count - worst.count, "with " + threat.words(config.headline)
     interval = f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
     if severe or failures:
         return "unreliable", f"Report no number {at}: {(severe or failures)[0]}.", reasons
-    if gap >= GAP_IMAGES and 100 * gap >= GAP * worst.of:
+    if build_card.overestimates(base, worst):
         reasons.append(f"confirmed moves and other rules break {gap} samples that the gradient alone leaves")
         return "overestimated", f"Report at most {interval}, not {base.percent:.1f} %, {at}.", reasons
     return "agrees", f"Report at most {interval} {at}; the gradient alone says {base.percent:.1f} %.", reasons
-
-
-def _zero_gradients(network: InstrumentedModel, grids: Tensor, labels: Tensor) -> float:
-    zero = [
-        (loss_gradient(network, part, of, margin).gradient.flatten(1) == 0).all(1)
-        for part, of in zip(torch.split(grids, 50), torch.split(labels, 50), strict=True)
-    ]
-    return float(torch.cat(zero).float().mean())
 
 
 ON, OFF = (0.84, 0.37, 0.0), (0.0, 0.45, 0.70)  # vermillion and blue of Okabe and Ito, on white
@@ -374,28 +366,23 @@ def coloured(counts: Tensor) -> Tensor:
     return 1 - torch.einsum("...phw,pc->...chw", share[..., :2, :, :], 1 - ink).clamp(0, 1)
 
 
-def _gallery(search: Search, about: About) -> list[EventPicture]:
+@torch.no_grad()
+def _gallery(search: Search, classes: Sequence[str]) -> list[EventPicture]:
     """Broken samples from the smallest budget to the largest."""
-    network, smallest = search.network, search.smallest
-    broken = ((smallest > 0) & smallest.isfinite()).nonzero()[:, 0]
-    order = broken[smallest[broken].argsort(stable=True)]
-    chosen = (
-        order[np.linspace(0, len(order) - 1, min(PICTURES, len(order))).round().astype(int)] if len(order) else order
-    )
-    names, pictures = about.classes or [str(number) for number in range(network.classes)], []
-    for sample in chosen.tolist():
+    smallest = torch.where(search.smallest.isfinite(), search.smallest, 0).long().tolist()
+    pictures = []
+    for sample in build_card.choose_pictures(smallest, search.config.budget, PICTURES):
         before, after = search.grids[sample].cpu(), search.made[sample]
-        rows = [before, after, after - before]
-        with torch.no_grad():
-            answer = int(network(after[None].to(search.grids)).argmax(1))
-        strips = [torch.cat(list(coloured(row)), 2) for row in rows]
-        sums = [coloured(row.sum(0)) for row in (before, after, (after - before).abs())]
+        answer = int(search.network(after[None].to(search.grids)).argmax(1))
+        strips = [torch.cat(list(coloured(row)), 2) for row in (before, after, after - before)]
         gap = torch.full((3, 1, strips[0].shape[2]), 0.6)
+        strip = torch.cat([strips[0], gap, strips[1], gap, strips[2]], 1)
+        summed = torch.cat([coloured(row.sum(0)) for row in (before, after, (after - before).abs())], 2)
         pictures.append(
             EventPicture(
-                index=sample, label=names[int(search.labels[sample])], predicted=names[answer],
-                spent=int(smallest[sample]), attack=search.by[sample], bins=len(before),
-                strip=png(torch.cat([strips[0], gap, strips[1], gap, strips[2]], 1)), summed=png(torch.cat(sums, 2)),
+                index=sample, label=classes[int(search.labels[sample])], predicted=classes[answer],
+                spent=smallest[sample], attack=search.by[sample], bins=len(before), strip=build_card.png(strip),
+                summed=build_card.png(summed),
             )
         )  # fmt: skip
     return pictures
@@ -411,26 +398,26 @@ def verify_events(card: EventCard, path: Path, model: Model, data: tuple[Tensor,
     arrays = read_archive(path, FIELDS, 5)
     clean, adversarial = (torch.from_numpy(arrays[name]).float() for name in ("clean", "adversarial"))
     labels, budgets = (torch.from_numpy(arrays[name]).long() for name in ("label", "budget"))
-    index, problems = arrays["index"].tolist(), list[str]()
-    if card.subject.fingerprint != weights_of(model):
-        problems.append("the network's weights are not those that the card names")
+    index, count, problems = arrays["index"].tolist(), len(labels), list[str]()
+
+    def require(holds: bool, fault: str) -> None:
+        problems.extend([] if holds else [fault])
+
+    require(card.subject.fingerprint == weights_of(model), "the network's weights are not those that the card names")
     try:
         spent = recount(parse_threat(card.threat), clean, adversarial, budgets, card.budget)
-        if not torch.equal(spent, budgets):
-            problems.append("the archived grids spend other budgets than the archive says")
+        require(torch.equal(spent, budgets), "the archived grids spend other budgets than the archive says")
     except AttackError as error:
         problems.append(str(error))
     stated = {sample: value for sample, value in enumerate(card.smallest) if value}
-    if dict(zip(index, budgets.tolist(), strict=True)) != stated:
-        problems.append("the smallest budgets of the card are not those of the archive")
+    same = dict(zip(index, budgets.tolist(), strict=True)) == stated
+    require(same, "the smallest budgets of the card are not those of the archive")
     smallest = torch.tensor([np.inf if value is None else value for value in card.smallest])
-    for point in card.curve:
-        if point.worst != standing(smallest, point.budget):
-            problems.append(f"the share of the card at budget {point.budget} is not that of its samples")
-    if count := len(index) - _right(model, clean, labels):
-        problems.append(f"{count} of {len(index)} archived samples are misclassified without an attack")
-    if count := _right(model, adversarial, labels):
-        problems.append(f"{count} of {len(index)} adversarial samples are classified correctly")
+    for k, worst in ((point.budget, point.worst) for point in card.curve):
+        require(worst == standing(smallest, k), f"the share of the card at budget {k} is not that of its samples")
+    wrong, right = count - _right(model, clean, labels), _right(model, adversarial, labels)
+    require(not wrong, f"{wrong} of {count} archived samples are misclassified without an attack")
+    require(not right, f"{right} of {count} adversarial samples are classified correctly")
     unchecked = [
         "that no attack finds a smaller budget: none is repeated",
         "random moves, the gradient alone, the cost",
@@ -439,16 +426,18 @@ def verify_events(card: EventCard, path: Path, model: Model, data: tuple[Tensor,
         unchecked.append("clean accuracy, and that the archived samples are those of the data set")
     else:
         grids, truth = data
-        same = len(grids) == card.data.images and torch.equal(grids[index], clean)
-        if not same or not torch.equal(truth[index], labels):
-            problems.append("the archived samples are not those of the data set at their positions")
-        if (right := _right(model, grids, truth)) != card.clean.count:
-            problems.append(f"the network is right on {right} samples, the card says {card.clean.count}")
-    return Verification(len(index), tuple(problems), tuple(unchecked), data is not None)
+        same = len(grids) == card.data.images and torch.equal(grids[index], clean) and torch.equal(truth[index], labels)
+        require(same, "the archived samples are not those of the data set at their positions")
+        right, said = _right(model, grids, truth), card.clean.count
+        require(right == said, f"the network is right on {right} samples, the card says {said}")
+    return Verification(count, tuple(problems), tuple(unchecked), data is not None)
 
 
 def _right(model: Model, grids: Tensor, labels: Tensor) -> int:
     """How many samples the network answers correctly."""
     with frozen(model):
-        parts_of = zip(torch.split(grids, 50), torch.split(labels, 50), strict=True)
-        return sum(int(correct(model(part), of).sum()) for part, of in parts_of)
+        return sum(int(correct(model(part), of).sum()) for part, of in _batches(grids, labels))
+
+
+def _batches(grids: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(torch.split(grids, 50), torch.split(labels, 50), strict=True)

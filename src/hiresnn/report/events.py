@@ -5,7 +5,7 @@ from markupsafe import Markup
 from hiresnn.audit.events import EventCard
 from hiresnn.report import charts
 from hiresnn.report.charts import Dot, Series
-from hiresnn.report.pages import SIZES, rendered
+from hiresnn.report.pages import charted, rendered
 
 CURVES = {"worst": "worst case", "topk": "gradient alone", "random": "random moves"}
 """Field of a point of the curve -> its name, the most important first."""
@@ -19,15 +19,12 @@ def event_page(card: EventCard) -> str:
 
 def curve(card: EventCard) -> Markup:
     """Accuracy over the budget."""
-    series = []
+    budgets, series = [point.budget for point in card.curve], []
     for field, name in CURVES.items():
-        shares = [(point.budget, getattr(point, field)) for point in card.curve]
-        dots = [
-            Dot(x, share.percent, share.low, share.high, f"{name}, budget {budget}: {share.percent:.1f} %")
-            for x, (budget, share) in enumerate(shares)
-        ]
+        shares = [getattr(point, field) for point in card.curve]
+        hover = [f"{name}, budget {k}: {share.percent:.1f} %" for k, share in zip(budgets, shares, strict=True)]
+        dots = [Dot(x, share.percent, share.low, share.high, hover[x]) for x, share in enumerate(shares)]
         series.append(Series(name, tuple(dots)))
-    budgets = [point.budget for point in card.curve]
     frame = {
         "x": charts.category_axis("budget: " + card.threat.partition("(")[0], list(map(str, budgets))),
         "y": charts.percent_axis("accuracy, %"),
@@ -35,8 +32,4 @@ def curve(card: EventCard) -> Markup:
         "description": f"Lines over {len(budgets)} budgets: {', '.join(CURVES.values())}; values in the table below.",
         "mark": (budgets.index(card.headline), "headline"),
     }
-    drawings = [
-        charts.Chart(width=width, height=height, **frame).draw(series, f"curve-{size}", size)  # type: ignore[arg-type]
-        for size, (width, height) in SIZES.items()
-    ]
-    return charts.legend(series) + Markup("").join(drawings)
+    return charted(series, "curve", frame)

@@ -127,10 +127,10 @@ def worst_cases(runs: Sequence[Run]) -> Markup | None:
 def _over_bounds(series: Sequence[Series], bounds: list[str], key: str, options: dict[str, Any]) -> Markup:
     """A curve over bounds; `options` are those of `Chart`."""
     names, label = words.ticks(bounds)
-    return _curve(series, key, {"x": charts.category_axis(label, names), **options})
+    return charted(series, key, {"x": charts.category_axis(label, names), **options})
 
 
-def _curve(series: Sequence[Series], key: str, frame: dict[str, Any]) -> Markup:
+def charted(series: Sequence[Series], key: str, frame: dict[str, Any]) -> Markup:
     """A legend, then the chart in each of `SIZES`; `frame` are the other options of `Chart`."""
     drawings = [Chart(width=w, height=h, **frame).draw(series, f"{key}-{size}", size) for size, (w, h) in SIZES.items()]
     return legend(series) + Markup("").join(drawings)
@@ -464,5 +464,5 @@ def certify_page(result: Mapping[str, Any]) -> str:
         x = number_axis(f"{entry['norm']} radius", entry["radii"], zero=True)
         frame = {"x": x, "y": y, "title": f"Accuracy by {entry['norm']} radius", "description": about}
         heading = f"The smoothed network, {entry['smoothing']}, {entry['norm']}"
-        figures.append((heading, _curve(series, f"smoothed-{number}", frame)))
+        figures.append((heading, charted(series, f"smoothed-{number}", frame)))
     return rendered("certify.html", result=result, figures=figures)
