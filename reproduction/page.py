@@ -146,7 +146,11 @@ def _rows(table: Table) -> list[str]:
     signed = [column.endswith("difference") for column in table.columns]
     right = [any(not isinstance(row[at], str) for row in table.rows) for at in range(len(table.columns))]
     lines = [list(table.columns), ["---:" if number else "---" for number in right]]
-    lines += [[text_of(cell, signed=sign) for cell, sign in zip(row, signed, strict=True)] for row in table.rows]
+    for row in table.rows:
+        line: list[str] = []
+        for cell, sign in zip(row, signed, strict=True):  # a difference stands behind the measured value
+            line.append(difference_text(cell, line[-1]) if sign else text_of(cell))
+        lines.append(line)
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
@@ -163,6 +167,19 @@ def text_of(cell: Cell, *, signed: bool = False) -> str:
         return f"{_number(cell.mean, signed=signed)}{spread}"
     decimals = max(1, 1 - math.floor(math.log10(cell.deviation)))
     return f"{cell.mean:{'+' if signed else ''}.{decimals}f} ± {cell.deviation:.{decimals}f}"
+
+
+def difference_text(cell: Cell, ours: str) -> str:
+    """A difference with its sign, and with no more decimals than the text of the measured value that it is taken of.
+
+    >>> difference_text(0.167, "8.5 ± 1.8"), difference_text(0.407, "0.597")
+    ('+0.2', '+0.407')
+    """
+    decimals = len(ours.partition(" ")[0].partition(".")[2])
+    text = text_of(cell, signed=True)
+    if isinstance(cell, float) and "." in ours and len(text.partition(".")[2]) > decimals:
+        return f"{cell:+.{decimals}f}"
+    return text
 
 
 def _number(value: float, *, signed: bool = False) -> str:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from reproduction.page import Table, beside_paper, csv_text, text_of
+from reproduction.page import Table, beside_paper, csv_text, difference_text, text_of
 from reproduction.results import compared
 from reproduction.statistics import SeedStat
 
@@ -39,6 +39,22 @@ TABLE = Table(
 )
 def test_cells_read_as_a_person_writes_them(cell, signed, text):
     assert text_of(cell, signed=signed) == text
+
+
+@pytest.mark.parametrize(
+    ("difference", "ours", "text"),
+    [
+        (0.167, "8.5 ± 1.8", "+0.2"),
+        (0.895, "1.3", "+0.9"),
+        (0.4073, "0.597", "+0.407"),
+        (-1.967, "0.033 ± 0.058", "-2.0"),  # from 1 on one decimal, as everywhere
+        (0.25, "12", "+0.25"),
+        (0.0, "5.0", "0.0"),
+        (None, "n/a", "n/a"),
+    ],
+)
+def test_a_difference_has_no_more_decimals_than_the_measured_value_beside_it(difference, ours, text):
+    assert difference_text(difference, ours) == text
 
 
 def test_csv_has_spread_and_seeds_beside_each_figure_over_seeds():
