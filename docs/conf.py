@@ -146,11 +146,20 @@ def _short(types: str | None) -> str | None:
     return types and types.replace("[Tensor,", "[~torch.Tensor,")
 
 
+def _describe_constants(app: object, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
+    """Describe a constant by the text below it in the module that defines it, not by the docstring of its type."""
+    package, _, constant = name.rpartition(".")
+    for module in [module for module in sys.modules if what == "data" and f"{module}.".startswith(f"{package}.")]:
+        if text := ModuleAnalyzer.for_module(module).find_attr_docs().get(("", constant)):
+            lines[:] = text
+
+
 def setup(app: object) -> None:
     """Called by Sphinx."""
     trainer = ModuleAnalyzer.for_module("hiresnn.training.trainer")
     trainer.analyze()
     trainer.overloads.clear()  # each is the signature of `fit` again
     app.connect("autodoc-process-signature", _show_values)  # type: ignore[attr-defined]
+    app.connect("autodoc-process-docstring", _describe_constants)  # type: ignore[attr-defined]
     app.connect("source-read", _link_to_repository)  # type: ignore[attr-defined]
     app.connect("source-read", _complete_index)  # type: ignore[attr-defined]

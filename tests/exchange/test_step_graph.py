@@ -82,6 +82,7 @@ class Functional(nn.Module):
     ("ann", "message"),
     [
         (nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.MaxPool2d(2)), "'2' is a MaxPool2d"),
+        (nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2)), "'2' is an AdaptiveAvgPool2d"),
         (nn.Sequential(nn.Conv2d(3, 2, 3, padding="same"), nn.ReLU()), "'0' pads with 'zeros', 'same'"),
         (nn.Sequential(nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect"), nn.ReLU()), "'0' pads with 'reflect'"),
         (nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AvgPool2d(4, ceil_mode=True)), "'2' uses ceil_mode"),

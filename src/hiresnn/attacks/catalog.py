@@ -283,7 +283,7 @@ parse = AttackSpec.parse
 
 
 class EventAttackSpec(AttackSpec):
-    """An attack on event grids with its options, callable as (model, grids, labels, *, threat, budget) -> Found."""
+    """An attack on event grids with its options, callable as `(model, grids, labels, *, threat, budget)`."""
 
     @staticmethod
     def described(name: str) -> AttackInfo:

@@ -75,8 +75,8 @@ class RateCoding:
     """The spikes of rate coding as noise: the network itself draws `timesteps` Bernoulli values for each pixel.
 
     One draw of a pixel moves in total variation by at most the change of the pixel, and T independent draws by at most
-    T times as much. So p falls by at most T * |change|_1, and R = (p - 1/2) / T in L1. Without the division the
-    radius is wrong: see docs/certify.md.
+    T times as much. So p falls by at most T times the L1 norm of the change, and R = (p - 1/2) / T in L1. Without the
+    division the radius is wrong: see docs/certify.md.
 
     Args:
         timesteps: T, at least 1.

@@ -58,7 +58,7 @@ def audit(
         target: A run folder, a name of hiresnn zoo, a .safetensors file that hiresnn wrote, or FILE.py:FUNCTION, which
             returns a network from images [B, C, H, W] in [0, 1] to logits [B, K]. This executes that file: use only
             files that you trust.
-        preset: quick: 200 images, screens 5 gradient rules. standard: 1,000 images, screens 20, attacks with the best
+        preset: quick: 200 images, screens 4 gradient rules. standard: 1,000 images, screens 20, attacks with the best
             six. thorough: all rules, the most steps; takes hours. A larger preset continues a smaller one.
         source: Data set, as for hiresnn train; default: that of the run. Other targets need it.
         weights: File of weights for the network of FILE.py:FUNCTION: .safetensors, or a state_dict that torch saved. It

@@ -178,7 +178,8 @@ def _inexpressible(layer: nn.Module, value: Tensor) -> str:
             return "gets more than one vector per image"
         case Normalise() | nn.Conv2d() | nn.Linear() | nn.AvgPool2d() | nn.Flatten() | LIF():
             return ""
-    return f"is a {type(layer).__name__}"
+    name = type(layer).__name__
+    return f"is {'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def free_identifier(name: str, taken: Container[str]) -> str:
