@@ -299,7 +299,7 @@ def provenance(records: Sequence[StoredValue]) -> str:
 
 
 def _write_index(study: Study, out: Path, command: str) -> Path:
-    """The list of all pages of the folder; figures are shown."""
+    """The list of all pages of the folder, also of those written by hand; figures are shown."""
     here = environment()
     lines = ["# The paper, reproduced", "", f"`{command}`", ""]
     lines += [text("index", scale=study.scale.name, day=here["date"][:10], version=here["hiresnn"]), ""]
@@ -308,6 +308,10 @@ def _write_index(study: Study, out: Path, command: str) -> Path:
             lines.append(f"- [{name}]({name}.md): {title}")
             if (out / f"{name}.svg").is_file():
                 lines += ["", f'  [<img src="{name}.svg" alt="{title}" width="400">]({name}.md)', ""]
+    for path in sorted(out.glob("*.md")):  # what people wrote about the pages
+        if path.stem not in (*ARTEFACTS, "index"):
+            title = path.read_text(encoding="utf-8").partition("# ")[2].splitlines()[0]
+            lines.append(f"- [{path.stem}]({path.name}): {title}")
     write_atomically(out / "index.md", "\n".join([*lines, ""]).encode())
     return out / "index.md"
 

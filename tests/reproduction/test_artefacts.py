@@ -75,7 +75,9 @@ def test_a_partial_page_has_what_is_measured_and_trains_nothing(study, tmp_path)
     wanted = accuracy(VGG5, "hire").each(study.scale) + accuracy(VGG5, "hire", "fgsm").each(study.scale)
     study.put(wanted[0], 71.25, 1.0)
     study.put(wanted[1], 12.5, 1.0)
+    (tmp_path / "findings.md").write_text("# What was found\n\n# Later\n")  # by hand
     written = reproduce(study, ["table2", "fig8b", "table6"], tmp_path, command="", partial=True)
+    assert (tmp_path / "index.md").read_text().splitlines()[-1] == "- [findings](findings.md): What was found"
     assert [path.name for path in written] == ["table2.md", "table2.csv", "table2-2.csv", "index.md"]
     text = (tmp_path / "table2.md").read_text()
     assert "Not finished: 6 of 8 values are not measured yet, and left out here." in text
