@@ -11,7 +11,7 @@ import pytest
 from reproduction.paper import VGG5, printed
 from reproduction.results import FROZEN
 
-from .conftest import ALL_IMAGES, HERE, page
+from .conftest import ALL_IMAGES, HERE, TWO_SEEDS, only, page, said
 
 
 def paper(wanted, frozen):
@@ -106,3 +106,10 @@ def test_what_is_measured_can_refute_a_claim_and_what_is_missing_keeps_it_open()
     assert claim(unfinished).verdict == "not judged"
     largest = next(each for each in page("table2", unfinished, ALL_IMAGES).claims if "over the ANN" in each.text)
     assert largest.verdict == "agrees"  # one large gain is enough for "up to"
+
+
+@pytest.mark.parametrize(("left", "says"), [(1.4, True), (10.0, True), (10.1, False)])
+def test_table_4_says_where_so_little_is_left_that_its_checks_can_hardly_fail(left, says):
+    checks = [{"yes": False, "evidence": ""}] * 5
+    made = page("table4", lambda one: checks if one.kind == "gradient-checks" else left, only(TWO_SEEDS, VGG5))
+    assert (f"PGD leaves {left} to {left} % of these networks" in said(made)) == says
