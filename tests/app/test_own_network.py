@@ -82,6 +82,7 @@ def _no_parts():
 def finished(tiny, tmp_path_factory):
     """A folder with mine.py, a run of it by HIRE, and its ANN. Read only."""
     folder = tmp_path_factory.mktemp("own")
+    sys.modules.pop("parts", None)  # of a test before the first that takes this folder: it runs before `_no_parts`
     fit(own(tiny, f"{code_in(folder)}:network"), folder / "runs" / "hire")
     return folder
 
