@@ -29,27 +29,17 @@ from hiresnn.progress import Progress
 
 
 def evaluate(
-    run: Path,
-    *,
-    attacks: list[str] | None = None,
-    twins: list[Path] | None = None,
-    limit: int | None = None,
-    split: Literal["test", "holdout"] = "test",
-    batch_size: int = 200,
-    seed: int | None = None,
-    source: str | None = None,
-    out: Path | None = None,
-    progress: Progress,
+    run: Path, *, attacks: list[str] | None = None, twins: list[Path] | None = None, **options: Any
 ) -> dict[str, Any]:
     """Measure the clean and attacked accuracy of a run, in percent; return the content of result.json.
 
     New figures are added to it (to result-holdout.json for `split` "holdout") beside those on as many images, and
     replace those on fewer; with `out` they go to that file alone. `attacks` are by default the recipe's, `twins` runs
-    whose networks make the black-box images. `limit` images are balanced over classes; None takes all. Every figure
-    starts from `seed` (None: the recipe's), so none depends on the others, and the caller's generators stay as they
-    are. "dead_layer" of the result names a layer that never spikes, if there is one.
+    whose networks make the black-box images. Every figure starts from `seed` (None: the recipe's), so none depends on
+    the others, and the caller's generators stay as they are. "dead_layer" of the result names a layer that never
+    spikes, if there is one. `options` are those of `_subject`.
     """
-    with _subject(run, "result", limit, split, batch_size, seed, source, out, progress) as subject:
+    with _subject(run, "result", **options) as subject:
         recipe, attack_seed = subject.recipe, subject.seed
         specs = [attack_of(recipe, text, attack_seed) for text in attacks or ()] or recipe_attacks(recipe)
         earlier = subject.earlier("attacks")
@@ -71,8 +61,28 @@ def evaluate(
         return subject.stored({"clean": clean, "attacks": _merged(earlier, figures)}, recipe.seed)
 
 
-def evaluate_corruptions(
+def evaluate_corruptions(run: Path, **options: Any) -> dict[str, Any]:
+    """Measure the accuracy of a run on corrupted images, in percent; return the content of corruptions.json.
+
+    That file (corruptions-holdout.json for `split` "holdout") is replaced if it is of as many images or fewer. The
+    corruptions are drawn from `seed` (None: 0); all else is as in `evaluate`.
+    """
+    with _subject(run, "corruptions", **options) as subject:
+        subject.earlier("corruptions")
+        subject.prepare(len(subject.images) * 5 * len(data.CORRUPTIONS))
+        clean, seed, images = subject.accuracy("clean"), options.get("seed") or 0, subject.images
+        with seeded(subject.seed):
+            accuracies = corruption_accuracy(
+                subject.network, as_floats(images.images), images.labels, seed=seed, batch_size=subject.batch_size,
+                progress=subject.progress,
+            )  # fmt: skip
+        return subject.stored({"clean": clean, "corruptions": accuracies, "mean": mean_accuracy(accuracies)}, seed)
+
+
+@contextmanager
+def _subject(
     run: Path,
+    name: str,
     *,
     limit: int | None = None,
     split: Literal["test", "holdout"] = "test",
@@ -81,37 +91,11 @@ def evaluate_corruptions(
     source: str | None = None,
     out: Path | None = None,
     progress: Progress,
-) -> dict[str, Any]:
-    """Measure the accuracy of a run on corrupted images, in percent; return the content of corruptions.json.
-
-    That file (corruptions-holdout.json for `split` "holdout") is replaced if it is of as many images or fewer. The
-    corruptions are drawn from `seed` (None: 0); all else is as in `evaluate`.
-    """
-    with _subject(run, "corruptions", limit, split, batch_size, seed, source, out, progress) as subject:
-        subject.earlier("corruptions")
-        subject.prepare(len(subject.images) * 5 * len(data.CORRUPTIONS))
-        clean, seed = subject.accuracy("clean"), seed or 0
-        images, options = subject.images, dict[str, Any](batch_size=subject.batch_size, progress=progress)
-        with seeded(subject.seed):
-            accuracies = corruption_accuracy(
-                subject.network, as_floats(images.images), images.labels, seed=seed, **options
-            )
-        return subject.stored({"clean": clean, "corruptions": accuracies, "mean": mean_accuracy(accuracies)}, seed)
-
-
-@contextmanager
-def _subject(
-    run: Path,
-    name: str,
-    limit: int | None,
-    split: Literal["test", "holdout"],
-    batch_size: int,
-    seed: int | None,
-    source: str | None,
-    out: Path | None,
-    progress: Progress,
 ) -> Iterator[_Subject]:
-    """Open a run for an evaluation, whose result goes to `out` or to the file `name` of the run."""
+    """Open a run for an evaluation, whose result goes to `out` or to the file `name` of the run.
+
+    `limit` images are balanced over classes; None takes all. `source` replaces the data set of the run.
+    """
     if seed is not None and not 0 <= seed < SEEDS:
         raise UsageError(f"seed is {seed}; choose a whole number from 0 to {SEEDS - 1}.")
     if out is not None and (out.is_dir() or not out.parent.is_dir()):

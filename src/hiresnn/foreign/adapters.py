@@ -19,7 +19,6 @@ from hiresnn.foreign.unrolled import (
     each_step,
     once,
     ruled_spike,
-    run_sequence,
     temporarily,
     whole_sequence,
 )
@@ -167,7 +166,8 @@ def sinabs(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     if len({hasattr(neuron, "squeeze_forward") for neuron in neurons}) > 1:
         raise UsageError(f"{type(network).__name__} mixes Squeeze layers with others; use one kind, IAFSqueeze or IAF.")
     slots = [Slot(neuron, "surrogate_grad_fn", _sinabs_ruled) for neuron in neurons]
-    options |= {"show": _sinabs_sequence, "layout": "batch first", "run": _sinabs_run, "reset": _sinabs_reset}
+    options |= {"show": _sinabs_sequence, "layout": "batch first", "reset": _sinabs_reset}
+    options["run"] = partial(_sinabs_sequence, output=0)
     return Unrolled(network, timesteps, library="sinabs", slots=slots, **options)
 
 
@@ -178,10 +178,6 @@ def _sinabs_reset(network: nn.Module) -> None:
         if hasattr(layer, "reset_states"):
             for name, state in layer.named_buffers(recurse=False):
                 setattr(layer, name, state.new_zeros(0))
-
-
-def _sinabs_run(neuron: nn.Module, currents: Tensor) -> Tensor:
-    return _sinabs_sequence(neuron, currents, 0)
 
 
 def _sinabs_sequence(network: nn.Module, steps: Tensor, output: int) -> Tensor:
@@ -220,15 +216,9 @@ def norse(network: nn.Module, timesteps: int, **options: Any) -> Unrolled:
     sequences = {bool(_class_names(neuron) & {"SNN", "SNNRecurrent"}) for neuron in neurons}  # no cells
     if len(sequences) > 1:
         raise UsageError(f"{type(network).__name__} mixes cells and modules of sequences; use only LIFCell or LIF.")
-    show, layout, run = (whole_sequence, "sequence", run_sequence)
-    if sequences == {False}:
-        show, layout, run = _norse_steps, "steps", _norse_run
-    options |= {"show": show, "layout": layout, "run": run, "spiking": tuple(neurons)}
+    show, layout = (_norse_steps, "steps") if sequences == {False} else (whole_sequence, "sequence")
+    options |= {"show": show, "layout": layout, "run": partial(show, output=0), "spiking": tuple(neurons)}
     return Unrolled(network, timesteps, library="norse", **options)
-
-
-def _norse_run(neuron: nn.Module, currents: Tensor) -> Tensor:
-    return _norse_steps(neuron, currents, 0)
 
 
 def _norse_steps(network: nn.Module, steps: Tensor, output: int) -> Tensor:

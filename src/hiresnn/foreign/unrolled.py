@@ -146,9 +146,9 @@ def once(network: nn.Module, steps: Tensor, output: int) -> Tensor:
     return outputs[None] if outputs.dim() == 2 else outputs
 
 
-def run_steps(neuron: nn.Module, currents: Tensor) -> Tensor:
-    """Call a neuron layer, which keeps its state, once per step: [T, N, 1] -> [T, N, 1]."""
-    return torch.stack([picked(neuron(current), 0) for current in currents])
+# A neuron layer alone takes currents [T, N, 1] as a network takes its steps.
+run_steps: Run = partial(each_step, output=0)
+run_sequence: Run = partial(whole_sequence, output=0)
 
 
 def run_passing_state(neuron: nn.Module, currents: Tensor) -> Tensor:
@@ -158,11 +158,6 @@ def run_passing_state(neuron: nn.Module, currents: Tensor) -> Tensor:
         output, state = neuron(current, state)
         spikes.append(output)
     return torch.stack(spikes)
-
-
-def run_sequence(neuron: nn.Module, currents: Tensor) -> Tensor:
-    """Call a neuron layer once for all steps."""
-    return picked(neuron(currents), 0)
 
 
 def run_flat(neuron: nn.Module, currents: Tensor) -> Tensor:
