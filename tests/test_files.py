@@ -60,10 +60,12 @@ def test_threads_that_write_the_same_file_leave_one_whole_content(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed_later(tmp_path):
-    old, young = (tmp_path / f".{name}{TEMPORARY_SUFFIX}" for name in ("a.1", "a.2"))
+    old, young, folder = (tmp_path / f".{name}{TEMPORARY_SUFFIX}" for name in ("a.1", "a.2", "a.3"))
     old.touch()
     young.touch()
-    os.utime(old, (0, time.time() - 3601))
+    folder.mkdir()
+    for leftover in (old, folder):
+        os.utime(leftover, (0, time.time() - 3601))
     write_atomically(tmp_path / "b", b"")
     assert sorted(tmp_path.iterdir()) == [young, tmp_path / "b"]  # the young one may belong to a living process
     remove_leftovers(tmp_path)
@@ -79,24 +81,41 @@ def test_a_folder_that_cannot_be_filled_is_as_before(tmp_path):
     new, empty = tmp_path / "a" / "new", tmp_path / "empty"
     empty.mkdir()
 
-    def filled(folder, error):
-        with new_folder(folder):
-            (folder / "inner").mkdir()
-            (folder / "file").write_text("half")
-            raise error
+    def filled(folder, error=None):
+        with new_folder(folder) as part:
+            (part / "inner").mkdir()
+            (part / "file").write_text("half")
+            if error is not None:
+                raise error
 
     with pytest.raises(RunError, match="No space left; nothing was left in it"):
         filled(new, OSError(errno.ENOSPC, "No space left"))
     with pytest.raises(ValueError, match="a defect"):
         filled(empty, ValueError("a defect"))
     assert not new.exists()
-    assert not empty.exists()
-    with new_folder(new):
-        (new / "file").write_text("whole")
-    assert (new / "file").read_text() == "whole"
+    assert list(empty.iterdir()) == []
+    for folder in (new, empty):
+        with new_folder(folder) as part:
+            (part / "file").write_text("whole")
+            assert not folder.exists() or not any(folder.iterdir())  # other processes see all of it or nothing
+        assert (folder / "file").read_text() == "whole"
+        with pytest.raises(UsageError, match="not an empty folder"):
+            filled(folder)
+        assert [path.name for path in folder.iterdir()] == ["file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "empty"]
+
+
+def test_the_faster_of_two_processes_fills_a_folder_and_the_other_one_is_refused(tmp_path):
+    def slower():
+        with new_folder(tmp_path / "a") as first:
+            (first / "file").write_text("slower")
+            with new_folder(tmp_path / "a") as second:
+                (second / "file").write_text("faster")
+
     with pytest.raises(UsageError, match="not an empty folder"):
-        filled(new, OSError(errno.ENOSPC, "No space left"))
-    assert (new / "file").read_text() == "whole"
+        slower()
+    assert (tmp_path / "a" / "file").read_text() == "faster"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_several_files_change_together_or_not_at_all(tmp_path, monkeypatch):

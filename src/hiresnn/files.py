@@ -58,29 +58,42 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def remove_leftovers(folder: Path, *, seconds: float = 0) -> None:
-    """Remove the temporary files of killed processes; younger ones than `seconds` may belong to a living process."""
+    """Remove what killed processes left half-written; younger than `seconds`, it may be that of a living process."""
     with suppress(OSError):
         for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
             if time.time() - leftover.stat().st_mtime >= seconds:
-                leftover.unlink()
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
-    """Create a folder, or take an empty one, for a block that fills it, and remove it if the block fails.
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill, which becomes `folder`, a new or an empty one, if the block succeeds.
 
-    Raises UsageError if the folder has content, which is then left alone.
+    So another process sees all of it or nothing. Raises UsageError if `folder` has content, which is then left alone,
+    also where another process was faster.
     """
+    folder = folder.absolute()
+    part = folder.with_name(f".{folder.name}.{token_hex(8)}{TEMPORARY_SUFFIX}")
+    try:
+        _require_empty(folder)
+        remove_leftovers(folder.parent, seconds=3600)
+        part.mkdir(parents=True)
+        yield part
+        _require_empty(folder)
+        if folder.exists():  # it may be the folder that the shell is in
+            for entry in part.iterdir():
+                entry.rename(folder / entry.name)
+        else:
+            part.rename(folder)
+    except OSError as error:
+        raise RunError(f"{folder} could not be written: {error}; nothing was left in it.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _require_empty(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder; name a new one.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise RunError(f"{folder} could not be written: {error}; nothing was left in it.") from error
-        raise
 
 
 def json_text(value: Any) -> str:

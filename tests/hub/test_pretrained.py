@@ -95,6 +95,21 @@ def test_a_network_that_is_not_in_the_package_is_downloaded_once(installed):
     assert folder_of("far").is_relative_to(installed / "cache")
 
 
+def test_of_two_processes_that_download_the_faster_one_wins(installed, monkeypatch):
+    archive = zoo.zipfile.ZipFile
+
+    def slow(content):
+        monkeypatch.setattr(zoo.zipfile, "ZipFile", archive)
+        zoo.folder_of("far")  # by the other process, meanwhile
+        marked.touch()
+        return archive(content)
+
+    marked = zoo.ARCHIVE.cache / "far" / "marked"
+    monkeypatch.setattr(zoo.zipfile, "ZipFile", slow)
+    assert (folder_of("far") / "marked").exists()
+    assert list(zoo.ARCHIVE.cache.parent.iterdir()) == [zoo.ARCHIVE.cache]
+
+
 def test_a_folder_of_networks_replaces_the_download(installed, monkeypatch):
     (installed / "networks.zip").unlink()
     with pytest.raises(RunError, match=f"cannot be downloaded .* set {FOLDER_VARIABLE}"):

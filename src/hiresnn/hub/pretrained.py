@@ -16,14 +16,14 @@ from hiresnn.app.targets import load
 from hiresnn.audit.run import ADVERSARIAL
 from hiresnn.audit.run import CARD as CARD_NAME
 from hiresnn.errors import RunError, UsageError, closest, command_line, in_a_line, install_command, quoted
-from hiresnn.files import new_folder, write_atomically
+from hiresnn.files import new_folder
 from hiresnn.report.pages import Run, audit_page, read_runs
 
 README = "README.md"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 ALLOWED = ["*.safetensors", "*.json", "*.toml"]  # what is downloaded from a hub: no file that can run code
 CARD, IMAGES = f"audit/{CARD_NAME}", f"audit/{ADVERSARIAL}"
-REPORT, UNFINISHED = "report.html", ".unfinished"  # the second is in a folder while it is written
+REPORT = "report.html"
 COPIED = (MODEL, RECIPE, RESULT, ENVIRONMENT, METRICS, IMAGES)
 """Files of a run folder that are copied as they are. The training state and the user's other files stay behind."""
 HUB_DATASETS = {
@@ -45,8 +45,8 @@ def copy(name: str, folder: Path) -> None:
     source = zoo.folder_of(name)
     if folder.exists():
         raise UsageError(f"{folder} exists and is not replaced; name a new folder.")
-    with new_folder(folder):
-        shutil.copytree(source, folder, dirs_exist_ok=True)
+    with new_folder(folder) as part:
+        shutil.copytree(source, part, dirs_exist_ok=True)
 
 
 def from_pretrained(name: str | Path, *, revision: str | None = None, ann: nn.Module | None = None) -> nn.Module:
@@ -154,16 +154,12 @@ def write_publication(path: Path, folder: Path, publication: Publication) -> lis
         **({REPORT: audit_page(card)} if publication.pictures else {}),
     }
     copied = [name for name in COPIED if (path / name).is_file()]
-    if (folder / UNFINISHED).is_file():  # an earlier call was killed
-        shutil.rmtree(folder)
-    with new_folder(folder):
-        (folder / UNFINISHED).touch()
-        (folder / CARD).parent.mkdir()
+    with new_folder(folder) as part:
+        (part / CARD).parent.mkdir()
         for name in copied:
-            shutil.copyfile(path / name, folder / name)
+            shutil.copyfile(path / name, part / name)
         for name, text in texts.items():
-            write_atomically(folder / name, text.encode())
-        (folder / UNFINISHED).unlink()
+            (part / name).write_bytes(text.encode())
     return [folder / name for name in sorted([*copied, *texts])]
 
 
