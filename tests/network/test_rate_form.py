@@ -128,3 +128,13 @@ def test_training_the_rate_form_trains_the_network() -> None:
     optimizer.step()
     assert not torch.equal(network(images), before)
     torch.testing.assert_close(rate.double()(images.double()), network(images.double()), rtol=1e-5, atol=1e-9)
+
+
+def test_the_rate_form_is_compiled_when_its_network_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = exact(*trained("vgg5", width=0.1))
+    rate, seen = RateForm(network), []
+    monkeypatch.setattr("hiresnn.network.rate_form.kernel", lambda function, fused: seen.append(fused) or function)
+    monkeypatch.setattr(network, "fused", True)
+    rate(torch.rand(2, 1, 16, 16).double())
+    assert seen
+    assert all(seen)

@@ -127,7 +127,8 @@ class RateForm(nn.Module):
     def __init__(self, network: SpikingNetwork, *, quantised: bool = True) -> None:
         super().__init__()
         _require_exact(network)
-        self.timesteps, self.fused = network.timesteps, network.fused
+        self.timesteps = network.timesteps
+        self._of = (network,)  # in a tuple, so that its weights do not count twice
         self.layers = fx.GraphModule(network.layers, network.layers.graph)  # its layers are those of the network
         for name, lif in network.neurons.items():
             self.layers.add_submodule(name, _Rates(lif, network.timesteps, quantised))
@@ -135,7 +136,8 @@ class RateForm(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch classes"]:
         """Return logits [B, K], summed over T as those of the network."""
-        rows: Tensor = self.layers(images, Window(1, len(images), fused=self.fused))
+        fused = self._of[0].fused  # the network may have been compiled since
+        rows: Tensor = self.layers(images, Window(1, len(images), fused=fused))
         return self.timesteps * rows.to(torch.promote_types(rows.dtype, torch.float32))
 
 
