@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hiresnn.attacks import Flips
-from hiresnn.audit.card import Check
+from hiresnn.audit.card import Check, share
 from hiresnn.audit.events import ARCHIVE, CARD, EventCard, EventConfig, audit_events, coloured, conclude, verify_events
 from hiresnn.errors import UsageError
 from hiresnn.files import read_json
@@ -142,6 +142,15 @@ def test_a_failed_check_comes_before_every_number(audited):
     assert (verdict, reasons[0]) == ("unreliable", "it keeps state")
     assert "it keeps state" in sentence
     assert conclude(audited[0].curve, EventConfig(headline=2), (nothing, nothing), 0.6, [], Flips())[0] == "unreliable"
+
+
+@pytest.mark.parametrize(("standing", "text"), [(1, "1 sample stands at"), (2, "2 samples stand at")])
+def test_samples_that_stand_at_the_largest_budget_are_a_reason(audited, standing, text):
+    first, last = audited[0].curve[0], audited[0].curve[-1]
+    curve = [first.model_copy(update={"worst": share(9, 10)}), last.model_copy(update={"worst": share(standing, 10)})]
+    config = EventConfig(headline=last.budget, budget=last.budget)
+    nothing = (torch.ones(1), torch.ones(1))
+    assert any(text in reason for reason in conclude(curve, config, (nothing, nothing), 0.0, [], Flips())[2])
 
 
 def test_darker_is_blue_and_brighter_is_vermillion_on_white_as_the_page_says():

@@ -343,7 +343,8 @@ def conclude(
     unbroken = curve[-1].worst.count
     reasons = [*severe, *(f"this audit: {failure}" for failure in failures)]
     if unbroken > build_card.SOME * max(curve[0].worst.count, 1):
-        reasons.append(f"{unbroken} samples stand at the largest budget, {config.budget}: a larger one may break them")
+        standing = f"{unbroken} samples stand" if unbroken > 1 else "1 sample stands"
+        reasons.append(f"{standing} at the largest budget, {config.budget}, and may break at a larger one")
     if 0 < zero <= build_card.HALF:
         reasons.append(f"the own gradient is exactly zero on {100 * zero:.0f} % of the samples")
     gap, at = base.count - worst.count, "with " + threat.words(config.headline)

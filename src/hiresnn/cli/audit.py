@@ -188,7 +188,8 @@ def _verify(
     for text in verification.unchecked:
         print(f"Not checked: {text.rstrip('.')}.", file=sys.stderr)
     if problems:
-        print(f"Not confirmed: {images} adversarial images checked, {len(problems)} problems.")
+        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        print(f"Not confirmed: {images} adversarial images checked, {count}.")
         raise typer.Exit(1)
     confirmed = "Confirmed" if verification.complete else "Confirmed in part"
     print(f"{confirmed}: {images} adversarial images lie within their bounds and are misclassified as the card says.")
