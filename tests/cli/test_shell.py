@@ -182,3 +182,19 @@ def test_the_shell_completes_names(line, completion, tmp_path):
     command = [sys.executable, "-m", "hiresnn"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert set(done.stdout.split()) == completion, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("train", "fashion-mnist"),
+        ("evaluate", "fashion-mnist"),
+        ("certify", "fashion-mnist"),
+        ("doctor", "list every file"),
+    ],
+)
+def test_commands_that_share_an_option_have_their_own_help_for_it(command, text, capsys):
+    assert run(command, "--help") == 0
+    text_of_option = re.search(r"--data SOURCE (.*?) --[a-z]", plain(capsys.readouterr().out))
+    assert text_of_option is not None
+    assert text in text_of_option[1]

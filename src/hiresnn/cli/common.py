@@ -2,6 +2,7 @@
 
 import re
 import sys
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -19,7 +20,10 @@ def document(app: typer.Typer) -> None:
         command.__doc__, _, options = (command.__doc__ or "").partition("\n    Options:\n")
         command.__annotations__ = get_type_hints(command, include_extras=True)
         for name, text in re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", options, re.MULTILINE):
-            get_args(command.__annotations__[name])[-1].help = " ".join(text.split())
+            kind, option = get_args(command.__annotations__[name])
+            option = copy(option)  # commands share options, such as `Source`, but not this help
+            option.help = " ".join(text.split())
+            command.__annotations__[name] = Annotated[kind, option]
 
 
 def loaded(attacks: list[str] | None) -> list[str] | None:
@@ -95,8 +99,8 @@ Source = Annotated[
     typer.Option(
         "--data",
         metavar="SOURCE",
-        help="The images: digits, cifar10, cifar100, mnist, fashion-mnist, svhn, an .npz file, or a folder with "
-        "train/CLASS/NAME.png and test/CLASS/NAME.png (or .jpg and others); default: the data set of the recipe.",
+        help="The images: digits, saccade-digits, cifar10, cifar100, mnist, fashion-mnist, svhn, an .npz file, or "
+        "a folder with train/CLASS/NAME.png and test/CLASS/NAME.png (or .jpg and others); default: that of the recipe.",
     ),
 ]
 Attacks = Annotated[
