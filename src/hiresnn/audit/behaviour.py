@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from hiresnn.attacks import Model, frozen, seeded
@@ -28,7 +29,7 @@ from hiresnn.neurons.rules import rule_from_text
 
 OWN = "own"  # the gradient rule that the network came with, used exactly as it is (an adapter on time-mean logits)
 ROUNDING = "through-rounding"  # the same, with logits divided by `scale`, and straight through roundings (BPDA)
-EOT_SAMPLES = 10  # passes over which logits and gradients of a random network are averaged (EOT, Athalye et al. 2018)
+EOT_SAMPLES = 10  # passes over which the logits of a random network are averaged; of its gradients see `draws.py`
 SATURATED = 64.0  # median gap of the two largest logits above which the cross-entropy loses its gradient in float32
 ROUNDED_OFF = 16.6  # gap of two logits from which float32 rounds the probability of the larger one to 1
 RESCALED_GAP = 4.0  # median gap to which such logits are scaled down
@@ -74,8 +75,8 @@ class InstrumentedModel(nn.Module):
 
     Every call gets a copy of the images. The model is called in eval mode, and its mode is restored afterwards. It is
     observed on the first `OBSERVED` of `images`; UsageError says that it fails, or that its answers are not logits.
-    `random` says that it draws, so that `draws` passes are averaged; `rounds`, that gradients under any rule but OWN go
-    straight through roundings (BPDA).
+    `random` says that it draws, so that `draws` passes are averaged, or `gradient_draws` where it is attacked;
+    `rounds`, that gradients under any rule but OWN go straight through roundings (BPDA).
 
     Attacks on a network that has a `RateForm` see that form, with the same logits and gradients in one pass instead of
     T. Whatever is counted, on clean and on adversarial images, are the answers of the spikes.
@@ -93,6 +94,7 @@ class InstrumentedModel(nn.Module):
         with frozen(self), seeded(0):
             self.rounds = rounds(self._call, self.observed)
         logits, self.classes, self.draws = self.logits, self.logits.shape[1], draws if self.random else 1
+        self.gradient_draws = self.draws
         gaps = logits.topk(2, 1).values.diff(dim=1).abs().nan_to_num(0, 0, 0)[:, 0]
         gap = float(gaps.median())
         self.own_scale = float(loss_steps(model))  # what logits are divided by under OWN
@@ -193,14 +195,15 @@ class InstrumentedModel(nn.Module):
         return outcome(BATCH, True, "shuffling and splitting the batch changed no answer", "")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, K] in float32, averaged over `draws` passes."""
-        self.cost.forward += self.draws * len(images)
-        if self.draws == 1:
+        """Logits [B, K] in float32, averaged over `draws` passes, or `gradient_draws` where an attack asks."""
+        draws = self.gradient_draws if self.attacked else self.draws
+        self.cost.forward += draws * len(images)
+        if draws == 1:
             logits = self._call(images).float()
         elif self.independent_draws:
-            logits = self._call(torch.cat([images] * self.draws)).float().view(self.draws, len(images), -1).mean(0)
+            logits = self._call(torch.cat([images] * draws)).float().view(draws, len(images), -1).mean(0)
         else:
-            logits = torch.stack([self._call(images).float() for _ in range(self.draws)]).mean(0)
+            logits = torch.stack([self._call(images).float() for _ in range(draws)]).mean(0)
         self.cost.nonfinite += int((~torch.isfinite(logits)).any(1).sum())
         if self.divisor != 1.0:
             logits = logits / self.divisor
@@ -208,11 +211,27 @@ class InstrumentedModel(nn.Module):
             # Without a path to the images autograd fails.
             logits = logits + 0 * images.flatten(1).sum(1, keepdim=True)
         if logits.requires_grad:
-            logits.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
+            logits.register_hook(partial(self._count_backward, draws))  # type: ignore[no-untyped-call]
         return logits
 
-    def _count_backward(self, gradient: Tensor) -> None:
-        self.cost.backward += self.draws * len(gradient)
+    def _count_backward(self, draws: int, gradient: Tensor) -> None:
+        self.cost.backward += draws * len(gradient)
+
+    @torch.no_grad()
+    def votes(self, images: Tensor, count: int) -> Int64[Tensor, "draw image"]:
+        """Classes that `count` single passes answer, on the CPU; -1 where logits are not finite."""
+        self.cost.forward += count * len(images)
+        logits = torch.stack([self._call(images).float() for _ in range(count)])
+        return logits.argmax(2).masked_fill(~torch.isfinite(logits).all(2), -1).cpu()
+
+    @contextmanager
+    def averaging(self) -> Iterator[None]:
+        """Restore `gradient_draws` after the block."""
+        before = self.gradient_draws
+        try:
+            yield
+        finally:
+            self.gradient_draws = before
 
     def takes(self, rule: str) -> bool:
         if rule in (OWN, ROUNDING):

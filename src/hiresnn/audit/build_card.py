@@ -128,7 +128,9 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
             refused=_refused(result) if subject.neurons else {},
         ),
         checks=checks,
-        conclusion=conclude(headline, reports[OWN], Evidence.of(result), checks, preset=preset, command=about.repeat),
+        conclusion=conclude(
+            headline, reports[OWN], Evidence.of(result), checks, result.random, preset=preset, command=about.repeat
+        ),
         activity=activity,
         gallery=gallery,
         budget=parts.Budget(
@@ -139,6 +141,7 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
             seconds_per_image=round(cost.seconds / total, 4),
         ),
         longer=None if longer is None else parts.Longer(**longer._asdict()),
+        random=result.random,
     )
 
 
@@ -384,17 +387,22 @@ def conclude(
     own: parts.RuleReport,
     evidence: Evidence,
     checks: Sequence[parts.Check],
+    random: parts.Randomness | None = None,
     *,
     preset: str,
     command: str,
 ) -> parts.Conclusion:
-    """The conclusion of an audit, with `own` on its own gradient rule, that `command` repeats without its preset."""
-    pgd, worst = point.pgd, point.worst
+    """The conclusion of an audit, with `own` on its own gradient rule, that `command` repeats without its preset.
+
+    For a `random` network the number to report is the majority vote: the curve has the worst of many draws.
+    """
+    pgd, worst = point.pgd, random.attacked.vote if random else point.worst
     searched, staying, blind = _failures(point, evidence)
     failures = [*filter(None, (searched, staying, blind))]
     failed = [check for check in checks if check.result == "failed"]
     severe = severe_faults(checks)
     gap, interval = pgd.count - worst.count, f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
+    interval += f" by majority vote, {random.attacked.mean:.1f} % of single draws" if random else ""
     verdict: parts.Verdict = "unreliable"
     if severe:
         headline = f"Report no number at {point.bound}: {severe[0]}."
@@ -410,19 +418,22 @@ def conclude(
 
     reasons = [*severe]
     label, count = evidence.found_by
-    if gap > 0 and count:
-        several = f"of the {gap} images that the paper's PGD misses, {label} broke {count}"
-        reasons.append(several if gap > 1 else f"the paper's PGD misses one image, which {label} broke")
+    missed = pgd.count - point.worst.count
+    if missed > 0 and count:
+        several = f"of the {missed} images that the paper's PGD misses, {label} broke {count}"
+        reasons.append(several if missed > 1 else f"the paper's PGD misses one image, which {label} broke")
     if own.verdict != "consistent":
         reasons += [f"own gradient, {own.verdict}: {reason}" for reason in own.reasons]
     reasons += [f"this audit: {failure}" for failure in failures]
     if evidence.without_gradient and not searched and not evidence.old:
-        broken = evidence.correct - worst.count
+        broken = evidence.correct - point.worst.count
         reasons.append(SEARCHED.format(evidence.without_gradient, broken, point.bound) + "; the number counts them")
     reasons += [check.detail for check in failed if check.name not in SEVERE]
     unfinished = evidence.last[1] > max(UNFINISHED * worst.of, 1)
     if unfinished:
         reasons.append(f"the last attack, {evidence.last[0]}, still broke {evidence.last[1]} images: more may break")
+    if random and random.needed is None:
+        reasons.append(random.draws)
     if evidence.own_only and own.verdict != "consistent":
         advice = "if it spikes, give it an adapter (docs/foreign.md)"
         reasons.append(f"no gradient rule could be tried on this network; {advice}")

@@ -78,7 +78,7 @@ class Subject(Part):
     timesteps: int | None
     neurons: int | None = Field(description="Layers of spiking neurons whose backward pass the audit can replace.")
     random: bool = Field(description="Whether two passes over one image gave different logits.")
-    draws: int = Field(description="Passes that logits and gradients are averaged over; 1 unless random.")
+    draws: int = Field(description="Passes that the logits of an answer are averaged over; 1 unless random.")
     rounds: bool = Field(description="Whether the forward pass rounds, so that gradients were passed through it.")
     fingerprint: str | None = Field(description="SHA-256 of the weights and buffers.")
 
@@ -223,6 +223,60 @@ class Picture(Part):
     difference: str
 
 
+class Voted(Part):
+    """Accuracy of a random network over repeated draws."""
+
+    vote: Share = Field(description="By majority vote over the draws.")
+    mean: Percent = Field(description="Of a single draw, the mean over the draws.")
+    spread: float = Field(description="Standard deviation of the accuracy of a single draw, in points.")
+
+
+class Tried(Part):
+    """Accuracy under the attack with gradients over up to so many draws."""
+
+    draws: int
+    vote: Percent
+    mean: Percent
+
+
+class Randomness(Part):
+    """A random network over repeated draws, and how many draws its gradients needed."""
+
+    votes: int = Field(description="Draws over which each accuracy is measured.")
+    clean: Voted
+    attacked: Voted = Field(
+        description="At the headline bound: of each image the worst version that the attacks made up to that bound, "
+        "chosen by other draws than it is measured with."
+    )
+    tried: list[Tried] = Field(description="Draws of a gradient, doubled until the accuracy stays.")
+    tolerance: float = Field(description="Percentage points by which more draws may change the accuracy.")
+    needed: int | None = Field(description="Draws of a gradient beyond which nothing changes; null: more than tried.")
+    used: int = Field(description="Draws of a gradient in the attacks on all images.")
+
+    @property
+    def text(self) -> str:
+        """The randomness in sentences."""
+        clean, attacked = (
+            f"{part.vote.percent:.1f} % by majority vote and {part.mean:.1f} % (sd {part.spread:.1f}) of single draws"
+            for part in (self.clean, self.attacked)
+        )
+        return f"Random network, {self.votes} draws: clean {clean}; attacked {attacked}. {self.draws}"
+
+    @property
+    def draws(self) -> str:
+        """How many draws a gradient needed, as a sentence."""
+        first, last = self.tried[-2:]
+        if self.needed is not None:
+            return (
+                f"Gradients over {self.needed} draws are enough: up to {last.draws} draws change the accuracy by "
+                f"at most {self.tolerance:g} points."
+            )
+        return (
+            f"The number of draws did not converge: from {first.draws} to {last.draws} draws of a gradient the "
+            f"accuracy went from {first.mean:.1f} to {last.mean:.1f} % of single draws; more draws may leave less."
+        )
+
+
 class Corruptions(Part):
     """Accuracy on corrupted versions of the audited images, see `hiresnn.data.corrupt`; no attack."""
 
@@ -299,6 +353,7 @@ class Card(Part):
     budget: Budget
     longer: Longer | None = Field(default=None, description="Null in cards before version 0.3.")
     corruptions: Corruptions | None = Field(default=None, description="Absent unless they were asked for.")
+    random: Randomness | None = Field(default=None, description="Absent unless the network is random.")
 
     def at(self, bound: str) -> Point:
         """The point of the curve at a bound."""
@@ -328,7 +383,8 @@ class Card(Part):
 
     @model_serializer(mode="wrap")
     def _without_what_is_absent(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: part for name, part in content(self).items() if name != "corruptions" or part is not None}
+        absent = {name for name in ("corruptions", "random") if getattr(self, name) is None}
+        return {name: part for name, part in content(self).items() if name not in absent}
 
     @model_validator(mode="after")
     def _headline_on_curve(self) -> Card:

@@ -35,6 +35,7 @@ from hiresnn.audit.card import (
     Share,
     share,
 )
+from hiresnn.audit.draws import random_faults
 from hiresnn.audit.presets import PROTOCOL, AuditConfig
 from hiresnn.audit.sweep import AuditResult, Record, Units, audit
 from hiresnn.calls import parse_bound
@@ -412,6 +413,11 @@ def verify(
             elif not network.random and sorted({*answers.nonzero()[:, 0].tolist()} - {*index}) != card.unbroken:
                 problems.append("the images that stand are not those that are classified correctly and not broken")
         problems += _subject_faults(card, network)
+        if card.random is not None and data is not None and distinct:
+            attacked, reached = images.clone(), eps <= parse_bound(card.setting.headline).eps + ROUNDING
+            attacked[torch.tensor(index)[reached]] = adversarial[reached]
+            problems += random_faults(card.random, network, images, attacked, truth, batch_size)
+            unchecked.append("how many draws a gradient needs, and the votes on attacked images that stand")
     if (stated := card.corruptions) is not None:
         if data is None or network is None or network.random:
             unchecked.append("the accuracy on corrupted images")
@@ -511,7 +517,7 @@ def _conclusion_faults(card: Card, network: InstrumentedModel | None, same_image
         yield "the screening lacks the network's own gradient rule"
         return
     point, preset = card.at(card.setting.headline), card.setting.preset
-    actual = conclude(point, own, Evidence.stated(card), card.checks, preset=preset, command="")
+    actual = conclude(point, own, Evidence.stated(card), card.checks, card.random, preset=preset, command="")
     for name in ("verdict", "headline", "own"):
         said, true = getattr(card.conclusion, name), getattr(actual, name)
         if said != true:

@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiresnn.attacks import LOSSES, Attack, AttackSpec, Model, check, fgsm, frozen, loss_gradient
+from hiresnn.attacks.adaptive import MomentumStep
 from hiresnn.attacks.gate import perturbed, uniform
-from hiresnn.attacks.iterative import fixed_step
+from hiresnn.attacks.iterative import Step, fixed_step
 from hiresnn.attacks.losses import margin
-from hiresnn.audit.behaviour import OWN, Cost, InstrumentedModel, seed_of
-from hiresnn.audit.card import Check
+from hiresnn.audit.behaviour import OWN, ROUNDING, Cost, InstrumentedModel, seed_of
+from hiresnn.audit.card import Check, Randomness, Tried, Voted
+from hiresnn.audit.draws import MOST, TOLERANCE, VOTES, HardestImages, draws_needed
 from hiresnn.audit.presets import DIRECTIONS, PRESETS, PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
 from hiresnn.calls import Bound
 from hiresnn.checks import correct, fingerprint, require_classes
@@ -37,6 +39,7 @@ Record = Mapping[str, "NDArray[Any]"]
 """Arrays by name: the result of one unit of work, as the cache stores it."""
 Broken = NDArray[np.bool_]
 TRANSFERRED = "pgd-restarts:iterations=20,restarts=1,loss=margin"  # the attack that makes images on a twin
+STEPS = 40  # of the attack that says how many draws a gradient needs
 WIDER = 4  # factor of the larger bound at which an attack must break more
 RISE = 0.05  # share of the total rise above which one in the last steps counts as unfinished (Pintor et al. 2022, I4)
 LAST = 10  # the number of last steps, at most half of all
@@ -126,13 +129,19 @@ class AuditResult:
         self.checks: list[Check] = []
         # Of every gradient attack at the headline: images attacked, gradients that it took, images that it broke.
         self.searches: list[tuple[int, int, int]] = []
-        size, count = max(1, config.batch_size // model.draws), len(images)
-        self.batches = [(start, min(start + size, count)) for start in range(0, count, size)]
+        self.batches = self._batches(model.draws)
+        self.random: Randomness | None = None  # see `_converge`
+
+    def _batches(self, draws: int) -> list[tuple[int, int]]:
+        """First and last row of batches that are small enough for so many draws of each image."""
+        size, count = max(1, self.config.batch_size // draws), len(self.images)
+        return [(start, min(start + size, count)) for start in range(0, count, size)]
 
     def run(self, twins: Mapping[str, InstrumentedModel], progress: Progress) -> None:
         spec = AttackSpec.parse(TRANSFERRED)
         self.transfers = [PlannedAttack(f"transfer from {name}", spec, twin=twin) for name, twin in twins.items()]
-        with frozen(self.model), progress.task("audit", self._units(), "attacks") as self.task:
+        task = progress.task("audit", self._units(), "attacks")
+        with frozen(self.model), self.model.averaging(), task as self.task:
             wrong = [
                 self._alone(f"clean {start}-{stop}", lambda _, images, __: images, self.bounds[0], slice(start, stop))
                 for start, stop in self.batches
@@ -148,9 +157,74 @@ class AuditResult:
             for number, stage in enumerate(self.config.plan.stages):
                 self._screen(number, stage)
                 self.selected, self.dropped = select_rules(self.screened, stage.most)
+                if self.model.random and not number:
+                    self._converge()
                 self._sweep(planned(stage, self.selected, self.model))
             self._sweep([*self.transfers, *self.config.added])
+            if self.random:
+                self._vote()
         self.checks = self.model.checks(self.cost.nonfinite)
+
+    def _converge(self) -> None:
+        """Double the draws of a gradient until the accuracy under attack stays, and give the attacks as many.
+
+        The attack is momentum PGD under the best rule, of which the last iterate counts: an image that left with its
+        first wrong answer would still be right in most draws. The attacks that follow use at least as many draws as an
+        answer.
+        """
+        self.hardest, tolerance = HardestImages(self.labels), max(TOLERANCE, 100 / len(self.labels))
+        clean, tried, needed = self._consider("clean", self.images), list[Tried](), None
+        rules, draws = tuple(rule for rule in self.selected[:1] if rule not in (OWN, ROUNDING)), 1
+        while needed is None and draws <= MOST:
+            self.model.gradient_draws = draws
+            spec = AttackSpec("momentum", {"iterations": STEPS, "loss": "margin", "draws": draws}, rules)
+            label = str(spec)
+            self.attacks[label] = PlannedAttack(label, spec)
+            adversarial = self.images.clone()
+            for start, stop in self._batches(draws):
+                self.task.advance(0, f"{label} at {self.headline.label}, image {start} of {len(self.images)}")
+                record = self._unit(f"{label} {start}-{stop}", partial(self._last_iterates, slice(start, stop)))
+                adversarial[start:stop] = torch.from_numpy(record["adversarial"]).to(adversarial)
+                rows = (start + record["broken"].nonzero()[0]).tolist()
+                images = dict(zip(rows, adversarial[rows].cpu(), strict=True))
+                cost = replace(_cost(record), attacked=stop - start)
+                self.worst.update(label, self.headline, images, cost, gradient=True)
+            accuracy = self._consider(label, adversarial)
+            tried.append(Tried(draws=draws, vote=accuracy.vote.percent, mean=accuracy.mean))
+            needed, draws = draws_needed(tried, tolerance), 2 * draws
+        used = self.model.gradient_draws = max(self.model.draws, needed or MOST)
+        self.batches = self._batches(used)
+        self.random = Randomness(
+            votes=VOTES, clean=clean, attacked=accuracy, tried=tried, tolerance=tolerance, needed=needed, used=used
+        )
+
+    def _last_iterates(self, rows: slice) -> Record:
+        def attack(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+            eps, step = self.headline.radius, MomentumStep(self.headline.radius, STEPS)
+            with self.model.under(self.selected[0]):
+                return trace_pgd(model, images, labels, eps=eps, iterations=STEPS, loss="margin", step=step).last
+
+        broken, adversarial = self._broken(attack, self.headline, rows)
+        return {"adversarial": adversarial.cpu().numpy(), "broken": broken.cpu().numpy()}
+
+    def _consider(self, name: str, images: Tensor) -> Voted:
+        """Let single draws vote on one version of every image; the accuracy of the hardest versions so far."""
+        batches = torch.split(images, self.config.batch_size)
+        work = [
+            partial(lambda batch: {"votes": self.model.votes(batch, 2 * VOTES).numpy()}, batch) for batch in batches
+        ]
+        votes = [self._unit(f"votes {name} {number}", unit)["votes"] for number, unit in enumerate(work)]
+        return self.hardest.consider(torch.from_numpy(np.concatenate(votes, 1)))
+
+    def _vote(self) -> None:
+        """Measure the accuracy over draws on what all attacks made of the images up to the headline."""
+        assert self.random is not None
+        images, top = self.images.clone(), self.bounds.index(self.headline)
+        for image, adversarial in self.worst.adversarial.items():
+            if self.worst.level[image] <= top:
+                images[image] = adversarial.to(images)
+        name = f"worst {fingerprint([('images', images)])}"
+        self.random = self.random.model_copy(update={"attacked": self._consider(name, images)})
 
     def _units(self) -> int:
         """About how many attacks will run, counting each bound."""
@@ -274,6 +348,8 @@ class AuditResult:
 
     def _unit(self, key: str, work: Callable[[], Record]) -> Record:
         """The result of one unit of work with its cost, from the cache if it is there."""
+        if self.model.gradient_draws != self.model.draws:
+            key += f" {self.model.gradient_draws} draws"
         record = self.cache.get(key)
         if record is None:
             with self.model.measured(seed_of(self.config.seed, key)) as cost:
@@ -340,10 +416,17 @@ class PgdTrace(NamedTuple):
 
 
 def trace_pgd(
-    model: Model, images: Tensor, labels: Int64[Tensor, " batch"], *, eps: float, iterations: int, loss: str
+    model: Model,
+    images: Tensor,
+    labels: Int64[Tensor, " batch"],
+    *,
+    eps: float,
+    iterations: int,
+    loss: str,
+    step: Step | None = None,
 ) -> PgdTrace:
-    """Run PGD from the images with steps of eps / 4; no image leaves the batch."""
-    step = fixed_step(eps / 4, eps)
+    """Run PGD from the images, by default with steps of eps / 4; no image leaves the batch."""
+    step = step or fixed_step(eps / 4, eps)
     adversarial, looks = images, []
     for iteration in range(iterations + 1):
         looks.append(look := loss_gradient(model, adversarial, labels, LOSSES[loss]))

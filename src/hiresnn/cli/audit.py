@@ -131,7 +131,8 @@ def audit(
         print(f"Accuracy on corrupted images, the mean over severities: {card.corruptions.mean:.1f} %")
     display(conclusion.headline, soft_wrap=True, style="bold")
     reasons = "".join(f"- {reason}\n" for reason in conclusion.reasons)
-    print(f"{_cost(card)}\n{reasons}Next: {conclusion.next_step}\nWritten: {folder / CARD} and {folder / PAGE}")
+    random = f"{card.random.text}\n" if card.random else ""
+    print(f"{_cost(card)}\n{random}{reasons}Next: {conclusion.next_step}\nWritten: {folder / CARD} and {folder / PAGE}")
     if views:
         deployed = json.loads((folder / DEPLOYED).read_bytes())
         rows = numbers_table(
