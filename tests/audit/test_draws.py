@@ -106,7 +106,7 @@ def test_draws_are_doubled_until_the_mean_gradient_points_to_the_boundary(run, p
     assert result.model.gradient_draws == result.model.draws  # of later audits
     card = build_card(result, About())
     assert any("did not converge" in reason for reason in card.conclusion.reasons) == (needed is None)
-    assert f"by majority vote, {random.attacked.mean:.1f} % of single draws" in card.conclusion.headline
+    assert f"by majority vote ({random.attacked.mean:.1f} % of single draws)" in card.conclusion.headline
     before = dict(pieces)
     assert run(RareGradient(p), images, labels, pieces, stages=(ONCE,)).random == random
     assert before.keys() == pieces.keys()  # nothing was computed again

@@ -401,8 +401,8 @@ def conclude(
     failures = [*filter(None, (searched, staying, blind))]
     failed = [check for check in checks if check.result == "failed"]
     severe = severe_faults(checks)
-    gap, interval = pgd.count - worst.count, f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
-    interval += f" by majority vote, {random.attacked.mean:.1f} % of single draws" if random else ""
+    interval = f"{worst.percent:.1f} % ({worst.low:.1f}-{worst.high:.1f})"
+    interval += f" by majority vote ({random.attacked.mean:.1f} % of single draws)" if random else ""
     verdict: parts.Verdict = "unreliable"
     if severe:
         headline = f"Report no number at {point.bound}: {severe[0]}."
