@@ -44,14 +44,14 @@ def claims_page(results: Results) -> Page:
         results.asked |= part.asked
         results.intervals += part.intervals
     claims.sort(key=lambda pair: not pair[1].source.startswith("abstract"))
-    counted = [claim for _, claim in claims if not claim.is_rated]
+    counted = [claim for _, claim in claims if not claim.rated]
     verdicts: dict[str, set[str]] = {}
     for claim in counted:
         verdicts.setdefault(claim.text, set()).add(claim.verdict)
     counts = Counter(map(summed, verdicts.values()))
     numbers = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (AGREES, DIFFERS, UNCLEAR, OPEN))
     notes = [text("claims.verdicts"), text("claims.counts", distinct=len(verdicts), rows=len(counted), counted=numbers)]
-    if rated := sorted({name for name, claim in claims if claim.is_rated}):
+    if rated := sorted({name for name, claim in claims if claim.rated}):
         notes.append(text("claims.rated", pages=", ".join(rated)))
     notes += [*results.interval_note(), *results.scale.setting_notes(dict.fromkeys(networks), rated=False)]
     notes += [f"Not measured at this scale: {', '.join(missing)}."] if missing else []

@@ -37,6 +37,7 @@ class Claim:
         of: what the claim is about, such as a network or a box.
         source: the sections of the paper that make it; empty for a detail.
         paper, ours: the number that the paper prints, and the measured one, where the claim is about one number.
+        rated: whether it compares with the rate-coded SNN, whose settings are not those of the published code.
     """
 
     text: str
@@ -46,16 +47,12 @@ class Claim:
     source: str = ""
     paper: float | None = None
     ours: SeedStat | float | None = None
+    rated: bool = False
 
     @property
     def title(self) -> str:
         """The text, and in brackets what it is about."""
         return f"{self.text} ({self.of})" if self.of else self.text
-
-    @property
-    def is_rated(self) -> bool:
-        """Whether the claim compares with the rate-coded SNN, whose settings are not those of the published code."""
-        return "rate-cod" in self.text or "rate cod" in self.text
 
     def note(self) -> str:
         """One sentence for a page.

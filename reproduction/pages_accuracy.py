@@ -172,7 +172,8 @@ def against_rate(results: Results) -> Page:
             gains |= inside
         least = min(gain.paper for gain in gains.values() if gain.paper is not None)
         claim, source = text("rate.similar", similar=SIMILAR), "abstract, sec. 5.3, 6"
-        claims.append(smallest_gain(claim, gains, least, source, network_label(network), limit=-SIMILAR))
+        judged = smallest_gain(claim, gains, least, source, network_label(network), limit=-SIMILAR)
+        claims.append(replace(judged, rated=True))
     notes = [text("twins"), text("table1.rate", draws=scale.draws)]
     return results.page(networks, [tabulate(text("rate.caption"), rows)], notes, rated=True, claims=claims)
 

@@ -249,7 +249,8 @@ def _cheaper(network: str, who: str, count: str, price: str, theirs: float, ours
     source = "abstract, sec. 5.4, 6" if (who, price) == ("rate", "fp32") else "sec. 5.4"
     low, high = ours.limits
     result = UNCLEAR if low <= 1 <= high else verdict(low > 1)
-    return Claim(claim, result, numbers, of, source, theirs if count == PRINTED else None, ours)
+    paper = theirs if count == PRINTED else None
+    return Claim(claim, result, numbers, of, source, paper, ours, rated=who == "rate")
 
 
 def _few_bits_notes(scale: Scale, networks: dict[str, Totals], price: str) -> list[str]:

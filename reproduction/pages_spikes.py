@@ -184,7 +184,8 @@ def _lower_sa(network: str, layers: Codings) -> Claim:
     holds = direct.mean < rate.mean if direct.minus(rate).known else None
     numbers = f"SA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded, all layers together"
     numbers = _with_seeds(numbers, direct, rate)
-    return Claim(text("fig3.lower"), verdict(holds), numbers, network_label(network), OBSERVATION_1)
+    of = network_label(network)
+    return Claim(text("fig3.lower"), verdict(holds), numbers, of, OBSERVATION_1, rated=True)
 
 
 def _tasa(network: str, layers: Codings) -> list[Claim]:
@@ -204,7 +205,8 @@ def _tasa(network: str, layers: Codings) -> list[Claim]:
         result = UNCLEAR if low <= 0 <= high else verdict(low > 0)
         result = result if direct.minus(rate).known else OPEN
         numbers = _with_seeds(f"mean TASA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded", direct, rate)
-        claims.append(Claim(text("fig3.higher"), result, numbers, f"{network_label(network)}, {words}", OBSERVATION_1))
+        of = f"{network_label(network)}, {words}"
+        claims.append(Claim(text("fig3.higher"), result, numbers, of, OBSERVATION_1, rated=True))
     return claims
 
 
@@ -284,7 +286,7 @@ def _fewer_steps(network: str, curves: dict[str, TimeCurve], limit: float) -> Cl
         numbers = text("not_compared", found=numbers) if ours is None else f"{numbers}: {ours:.1f} times fewer"
     claim, source = text("fig10a.claim", limit=limit), "abstract, sec. 5.3, 6"
     holds, paper = None if ours is None else ours > 1, limit if network == VGG11 else None
-    return Claim(claim, verdict(holds), numbers, network_label(network), source, paper, ours)
+    return Claim(claim, verdict(holds), numbers, network_label(network), source, paper, ours, rated=True)
 
 
 def _latency_rows(network: str, curves: dict[str, TimeCurve]) -> list[list[Cell]]:

@@ -3,8 +3,8 @@
 import base64
 import copy
 import io
-from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,11 +17,12 @@ from hiresnn.audit import parse_bound as bound
 from hiresnn.audit.build_card import PICTURES, Evidence, build_card, choose_pictures, conclude, png
 from hiresnn.audit.card import Check, Point, RuleReport, share
 from hiresnn.audit.presets import PROTOCOL, Choice, stage_attack
-from hiresnn.errors import UsageError
 from hiresnn.network import record
-from hiresnn.neurons import LayerRule, gradient_rule
 
+from ..scripts import imported
 from .small import square, stage
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "seen_both_ways.py"
 
 STAGE = stage(
     stage_attack("apgd", Choice.BEST, iterations=5, loss="dlr"), square(10),
@@ -151,28 +152,11 @@ def test_a_network_of_another_library_has_no_activity(found, network, shown):
     assert made(foreign).activity is None
 
 
-class Elementwise(nn.Module):
-    """A network with neurons that refuses rules of a whole layer, as adapters do without their equation."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network, self.neurons = network, 4
-
-    def forward(self, images):
-        return self.network(images)
-
-    @contextmanager
-    def gradient_rule(self, rule):
-        if isinstance(rule, LayerRule):
-            raise UsageError("layer '1' has no equation")
-        with gradient_rule(self.network, rule):
-            yield
-
-
+@pytest.mark.skipif(not BENCHMARK.is_file(), reason="the benchmarks are only in a checkout")
 def test_rules_that_the_network_refuses_are_listed_with_the_reason(card, found, network, shown):
     foreign = copy.copy(found)
-    foreign.model = InstrumentedModel(Elementwise(network), shown[0][:16])
-    assert made(foreign).screening.refused == {"assg": "layer '1' has no equation"}
+    foreign.model = InstrumentedModel(imported(BENCHMARK).Elementwise(network), shown[0][:16])
+    assert made(foreign).screening.refused == {"assg": "rules of a whole layer are left out"}
     assert card.screening.refused == {}
     foreign.model = InstrumentedModel(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), shown[0][:16])
     assert made(foreign).screening.refused == {}  # it has no neurons, so the rules are not for it

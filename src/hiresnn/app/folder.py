@@ -140,7 +140,8 @@ class RunFolder:
     """The folder of one run, from `create` or `shared` (to train in it) or `open` (to read it or to add results)."""
 
     def __init__(self, path: Path, lock: AcquireReturnProxy[FileLock] | None, *, follows: bool = False) -> None:
-        self.path, self._lock, self._follows = path, lock, follows
+        self.path, self._lock = path, lock
+        self.drops_writes = follows  # nothing is written: a network of the zoo, or another rank writes
 
     @classmethod
     def create(cls, path: str | Path, recipe: Recipe, *, resume: bool = False) -> RunFolder:
@@ -196,11 +197,6 @@ class RunFolder:
             return cls.follow(zoo.folder_of(str(path)))
         return cls.open(path, write=write)
 
-    @property
-    def drops_writes(self) -> bool:
-        """Whether nothing is written: a network of the zoo, or another rank writes."""
-        return self._follows
-
     @classmethod
     def follow(cls, path: str | Path) -> RunFolder:
         """Return the folder for the ranks that do not write: they read it, and every write is dropped."""
@@ -238,7 +234,7 @@ class RunFolder:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all."""
-        if self._follows:
+        if self.drops_writes:
             return
         if self._lock is None:
             raise RunError(f"run folder {self.path} was opened for reading; open it with write=True.")

@@ -18,6 +18,8 @@ from hiresnn.neurons import LIF, MIN_THRESHOLD, Window
 
 _WEIGHTED = (*WEIGHTED, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, ChannelAffine)
 _JOINS = (operator.add, operator.iadd, torch.add, "add", "add_", torch.cat, torch.concat, torch.concatenate)
+PERCENTILE = 99.7
+"""Of the input of a layer of neurons, from which its threshold follows."""
 THRESHOLD_SCALE = 0.4
 """Default of `threshold_scale`: DIET-SNN uses 0.2 to 0.4; results/decisions.md has the measurements."""
 
@@ -32,7 +34,7 @@ def calibrate(
     images: Float[Tensor, "batch ..."],
     *,
     ann: nn.Module | None = None,
-    percentile: float = 99.7,
+    percentile: float = PERCENTILE,
     threshold_scale: float = THRESHOLD_SCALE,
     rescale: bool = False,
 ) -> None:
@@ -67,6 +69,11 @@ def calibrate(
         calibrator.run(images.clone(), Window(network.timesteps, images.shape[0]))
     if ann is not None and rescale:
         check_rescaled(ann, network, images, calibrator.amplitudes)
+
+
+def percentile_of(values: Tensor, percent: float) -> float:
+    """Return the percentile of float32 values [N], one of them: at least a share of `percent` is not larger."""
+    return float(values.kthvalue(max(1, round(len(values) * percent / 100))).values)
 
 
 class _Calibrator(fx.Interpreter):
@@ -150,8 +157,7 @@ class _Calibrator(fx.Interpreter):
         steps = (window.by_step(current) if timed else current[None]).flatten(1)
         if lif.wait:
             steps = steps.mean(0, keepdim=True)  # its input arrives at once, so the steps do not matter
-        rank = max(1, round(steps.shape[1] * self.percentile / 100))
-        highest = max(float(step.kthvalue(rank).values) for step in steps.float())
+        highest = max(percentile_of(step, self.percentile) for step in steps.float())
         top = highest * self.threshold_scale
         if not top > MIN_THRESHOLD:
             raise SilentLayerError(

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from hiresnn.errors import UsageError, user_code
 from hiresnn.models import QCFS, MeanOverBins
 from hiresnn.network.graph import over_time
-from hiresnn.network.layers import Encoder, SharedDropout, evaluating
+from hiresnn.network.layers import Encoder, SharedDropout, cleared, evaluating
 from hiresnn.network.report import MAX_POOLS, kind_of, name_of
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.timing import MaxPool
@@ -209,18 +209,11 @@ def _analogue_of(ann: nn.Module, network: SpikingNetwork, images: Tensor) -> Ite
 
     No activation quantises meanwhile: folding a batch norm rounds otherwise, and could move an activation by a level.
     """
-    layers = [layer for layer in ann.modules() if isinstance(layer, QCFS)]
-    quantising = [layer.quantises for layer in layers]
-    try:
-        for layer in layers:
-            layer.quantises = False
+    devices = [images.device] if images.is_cuda else []
+    with cleared("quantises", (layer for layer in ann.modules() if isinstance(layer, QCFS))):
         graph = analogue(ann, network)
-        devices = [images.device] if images.is_cuda else []
         with torch.no_grad(), torch.random.fork_rng(devices), evaluating(ann), evaluating(graph):
             yield graph, _mean_over_bins(images[:_IMAGES])
-    finally:
-        for layer, quantises in zip(layers, quantising, strict=True):
-            layer.quantises = quantises
 
 
 def _computed(graph: SpikingNetwork, images: Tensor, window: Window) -> Iterator[tuple[fx.Node, Any]]:

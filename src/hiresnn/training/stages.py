@@ -6,6 +6,7 @@ from torch import Tensor
 from hiresnn.attacks.gate import frozen
 from hiresnn.attacks.losses import LossName
 from hiresnn.models import QCFS
+from hiresnn.network.calibration import PERCENTILE, percentile_of
 from hiresnn.training.loop import Training
 from hiresnn.training.losses import Adversarial
 
@@ -15,7 +16,7 @@ class Stages:
 
     Args:
         quantise_from: epoch from which `QCFS` activations quantise. Until then they are ReLUs; then each threshold
-            becomes SCALE times the 99.7th percentile of its input on `images`, and an average of the weights, if there
+            becomes SCALE times the `PERCENTILE` of its input on `images`, and an average of the weights, if there
             is one, takes the place of the weights.
         pgd_from: epoch from which two steps of PGD craft the images, instead of what the method crafts them by.
         eps: bound of PGD in pixel units.
@@ -23,7 +24,7 @@ class Stages:
         loss: name of the loss that PGD ascends.
     """
 
-    SCALE, PERCENTILE = 0.8, 0.997
+    SCALE = 0.8
 
     def __init__(
         self, quantise_from: int, pgd_from: int, eps: float, images: Tensor, loss: LossName = "cross-entropy"
@@ -53,9 +54,8 @@ class Stages:
             training.model.load_state_dict(training.average.model.state_dict())
 
         def set_threshold(layer: QCFS, inputs: tuple[Tensor]) -> None:
-            values = inputs[0].relu().float().flatten()
-            highest = values.kthvalue(max(1, round(self.PERCENTILE * values.numel()))).values
-            layer.threshold.fill_(self.SCALE * max(float(highest), 1e-2))
+            highest = percentile_of(inputs[0].relu().float().flatten(), PERCENTILE)
+            layer.threshold.fill_(self.SCALE * max(highest, 1e-2))
 
         layers = [layer for layer in training.model.modules() if isinstance(layer, QCFS)]
         for layer in layers:
