@@ -32,7 +32,7 @@ from hiresnn.files import write_atomically
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 from hiresnn.training import METHODS
-from reproduction.paper import CLAIMS, TWINS, Changes, Run, Scale
+from reproduction.paper import ATTACKS, CLAIMS, TWINS, Changes, Run, Scale
 
 ON_ALL_IMAGES = ("accuracy", "held-out", "by-iteration", "quantised-ann", "gradient-checks")  # others: `Scale.analysed`
 UNTRAINED = ("cost", "input-codings")  # kinds of measurement that need no trained network
@@ -79,6 +79,10 @@ class Measurement:
     def spec(self, scale: Scale) -> AttackSpec | None:
         """The attack with all its options; on a rate-coded network it averages gradients over the scale's draws."""
         attack = self.attack
+        if (
+            attack and attack.partition(":")[0] in ATTACKS
+        ):  # the loss as published attacks, and the stored values, take it
+            attack = f"{attack}{',' if ':' in attack else ':'}float32_loss=true"
         if attack and self.method == "rate":
             attack = f"{attack}{',' if ':' in attack else ':'}draws={scale.draws}"
         return attack_of(scale.recipe(self.run), attack, self.seed or 0) if attack else None
@@ -176,7 +180,9 @@ class Study:
             return {**key, "batches": self.scale.cost_batches, "in turns": True, "recipe": part}
         spec = measurement.spec(self.scale)
         key |= {"seed": measurement.seed, "grid": list(measurement.grid), "images": measurement.images(self.scale)}
-        key["attack"] = spec and {"name": spec.name, "options": spec.resolved()}
+        options = spec.resolved() if spec else {}
+        options.pop("float32_loss", None)  # it is always set
+        key["attack"] = spec and {"name": spec.name, "options": options}
         if kind == "gradient-checks":
             key["eps"] = recipe.attack.eps
         elif kind == "quantised-ann":

@@ -38,7 +38,7 @@ IMAGES, LABELS = torch.tensor([[0.1, 0.5], [0.6, 0.3]]).view(2, 1, 1, 2), torch.
 def test_a_name_alone_has_no_named_options_and_the_defaults_of_the_attack():
     spec = parse("fgsm")
     assert (spec.name, dict(spec.options), spec.rules, spec.eps) == ("fgsm", {}, (), 8 / 255)
-    assert spec.resolved() == {"eps": 8 / 255, "draws": 1, "rule": None}
+    assert spec.resolved() == {"eps": 8 / 255, "draws": 1, "float32_loss": False, "rule": None}
 
 
 def test_options_are_read_as_fractions_decimals_whole_numbers_and_truth_values():
@@ -186,7 +186,10 @@ def test_a_spec_built_by_hand_is_checked_like_a_text():
         ("cw", "attack 'cw' is not known; choose one of fgsm, pgd"),
         ("", "attack '' is not known"),
         ("pgd,eps=8/255", r"write options in parentheses, as in pgd\(eps=8/255\)"),
-        ("fgsm(steps=3)", "attack 'fgsm': fgsm has no option 'steps'; did you mean .eps.. it has eps, draws, rule"),
+        (
+            "fgsm(steps=3)",
+            "attack 'fgsm': fgsm has no option 'steps'; did you mean .eps.. it has eps, draws, float32_loss",
+        ),
         ("pgd(generator=1)", "pgd has no option 'generator'; .*it has eps, step, relative_step, iterations"),
         ("pgd(eps=nan)", "eps: 'nan' does not lie"),
         ("pgd:eps=8", "did you mean 8/255"),

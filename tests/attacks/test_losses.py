@@ -1,8 +1,10 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from hiresnn.attacks import fgsm
+from hiresnn.attacks import fgsm, pgd
 from hiresnn.attacks.losses import (
     choose_loss,
     cross_entropy,
@@ -12,6 +14,7 @@ from hiresnn.attacks.losses import (
     loss_gradient,
     margin,
     over_draws,
+    rounded_cross_entropy,
 )
 from hiresnn.errors import UsageError
 
@@ -42,6 +45,31 @@ def test_cross_entropy_is_per_sample():
 
 def test_dlr_does_not_depend_on_the_scale_of_the_logits():
     torch.testing.assert_close(dlr(1e4 * LOGITS, LABELS), dlr(LOGITS, LABELS))
+
+
+@pytest.mark.parametrize(("lead", "rounded_to_zero"), [(0.5, False), (15.0, False), (20.0, True), (60.0, True)])
+def test_the_gradient_of_the_cross_entropy_is_not_rounded_off(lead, rounded_to_zero):
+    # (p - 1, q, q') in float64, where q and q' are the probabilities of the other two
+    logits = torch.tensor([[lead, 0.0, -1.0]], requires_grad=True)
+    others = 1 + math.exp(-1)
+    (gradient,) = torch.autograd.grad(cross_entropy(logits, torch.tensor([0])).sum(), logits)
+    share = others / (others + math.exp(lead))  # 1 - p, without a difference of nearly equal numbers
+    expected = torch.tensor([[-share, share / others, share * math.exp(-1) / others]])
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=0)
+    (rounded,) = torch.autograd.grad(rounded_cross_entropy(logits, torch.tensor([0])).sum(), logits)
+    assert (rounded[0, 0] == 0).item() == rounded_to_zero
+
+
+def test_fgsm_and_pgd_round_the_loss_only_where_asked():
+    # One pixel moves the lead of the true class, 20; the others move the two other classes against each other.
+    def network(images):
+        pixel, other = images.flatten(1).unbind(1)
+        return torch.stack([20 + pixel, other, -other], 1)
+
+    image, label = torch.full((1, 1, 1, 2), 0.5), torch.tensor([0])
+    for attack in (fgsm, pgd):
+        assert attack(network, image, label, eps=0.1)[0, 0, 0, 0] == pytest.approx(0.4)
+        assert attack(network, image, label, eps=0.1, float32_loss=True)[0, 0, 0, 0] == 0.5
 
 
 def test_margin_and_dlr_keep_their_gradient_at_huge_logits():

@@ -68,12 +68,20 @@ def fixed_step(step: float | None, eps: float) -> Step:
 
 
 @checked("fgsm")
-def fgsm(model: Model, images: Images, labels: Labels, *, eps: float = 8 / 255, draws: int = 1) -> Images:
+def fgsm(
+    model: Model,
+    images: Images,
+    labels: Labels,
+    *,
+    eps: float = 8 / 255,
+    draws: int = 1,
+    float32_loss: bool = False,
+) -> Images:
     """Fast gradient sign method: x + eps * sign(gradient), clipped to [0, 1] (Eq. 3; Goodfellow et al. 2015).
 
     Arguments, result and errors are those of `pgd`.
     """
-    return pgd(model, images, labels, eps=eps, step=eps, iterations=1, draws=draws)
+    return pgd(model, images, labels, eps=eps, step=eps, iterations=1, draws=draws, float32_loss=float32_loss)
 
 
 @checked("pgd")
@@ -87,6 +95,7 @@ def pgd(
     iterations: int = 7,
     random_start: bool = False,
     draws: int = 1,
+    float32_loss: bool = False,
     generator: torch.Generator | None = None,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Images:
@@ -101,6 +110,8 @@ def pgd(
         iterations: K (paper: 7).
         random_start: start at a uniform draw from the ball, as the authors' code does; Eq. 4 does not.
         draws: forward passes that a gradient is averaged over, see `over_draws`.
+        float32_loss: round the cross-entropy as torch does in float32, as published FGSM and PGD do: it leaves images
+            that others break, where the true class leads by 16.6 or more.
         generator: CPU generator of the random start.
         watch: called before each step with the number of steps made so far and the logits [B, classes] there, so one
             run of K steps also gives the accuracy after every smaller number of steps.
@@ -112,7 +123,7 @@ def pgd(
         UsageError: an option out of range, or images that are not floats in [0, 1].
     """
     noise = uniform(images, eps, generator) if random_start else torch.zeros_like(images)
-    gradient, loss = over_draws(draws), choose_loss(model, "cross-entropy")
+    gradient, loss = over_draws(draws), choose_loss(model, "cross-entropy", float32=float32_loss)
 
     def evaluate(done: int, _: Tensor, adversarial: Tensor) -> tuple[LossGradient, None]:
         point = gradient(model, adversarial, labels, loss)

@@ -1,8 +1,9 @@
 """The losses that attacks maximise, their gradients in the images, and the worst case per sample.
 
 The logits of a spiking network are sums over T steps. Cross-entropy saturates on large logits, down to a gradient of
-exactly zero in float32; `mean_logits` divides them by T first. The margin keeps its gradient at any scale, and the
-difference of logits ratio (DLR) does not depend on the scale at all.
+exactly zero; `mean_logits` divides them by T first. In float32, torch's own cross-entropy loses the true class from its
+gradient once it leads by 16.6, so that attacks take `cross_entropy`, which does not round it off. The margin keeps its
+gradient at any scale, and the difference of logits ratio (DLR) does not depend on the scale at all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,17 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """Return -log softmax(logits) at the label."""
+    """Return -log softmax(logits) at the label, as log(1 + exp(d)), d the log-sum-exp of the others minus the label's.
+
+    The gradient is softmax(d) and keeps its digits at any lead; 1 - p, from which torch takes it, is 0 in float32 once
+    the class leads by 16.6.
+    """
+    others = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
+    return F.softplus(others - logits.gather(1, labels[:, None])[:, 0])
+
+
+def rounded_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the same loss [B] as torch computes it, with the gradient that published FGSM and PGD follow."""
     return F.cross_entropy(logits, labels, reduction="none")
 
 
@@ -56,13 +67,15 @@ LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "margin": margin, "dl
 LossName = Literal["cross-entropy", "margin", "dlr"]
 
 
-def choose_loss(model: Model, name: str, *, mean_logits: bool = False) -> Loss:
+def choose_loss(model: Model, name: str, *, mean_logits: bool = False, float32: bool = False) -> Loss:
     """Return the untargeted loss of that name; `mean_logits` divides the logits by `summed_steps` first.
+
+    `float32` takes `rounded_cross_entropy` instead.
 
     It always does for an adapter (`hiresnn.foreign`): its `readout` only says how it writes its outputs, and whether
     that is their sum or their mean must not change what an attack finds.
     """
-    loss, steps = LOSSES[name], loss_steps(model, mean_logits=mean_logits)
+    loss, steps = rounded_cross_entropy if float32 else LOSSES[name], loss_steps(model, mean_logits=mean_logits)
     return loss if steps == 1 else lambda logits, labels: loss(logits / steps, labels)
 
 

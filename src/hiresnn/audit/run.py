@@ -49,7 +49,7 @@ from hiresnn.network.rate_form import RateForm, has_rate_form
 from hiresnn.progress import Progress
 
 CARD, ADVERSARIAL, DEPLOYED = "card.json", "adversarial.npz", "deployed.json"
-FORMAT = 5  # raised when units of an earlier version differ from what this version would compute
+FORMAT = 6  # raised when units of an earlier version differ from what this version would compute
 PASSES = 500  # calls per image, for deciding whether compiling the neurons pays
 FLOAT, ALL = "float", "all views"  # names of the network as it is, and of the worst case over it and all views
 
@@ -119,9 +119,9 @@ def run_audit(
     if audited.rounded_off:
         share = f"{audited.rounded_off} of {len(audited.observed)} clean images"
         progress.line(
-            f"Warning: on {share} the largest logit leads by more than {ROUNDED_OFF}, where float32 rounds the "
-            "cross-entropy off. FGSM and PGD with the network's own gradient may leave too much; attacks on the margin "
-            "loss are not affected."
+            f"Warning: on {share} the largest logit leads by more than {ROUNDED_OFF}, where float32 rounds torch's "
+            "cross-entropy off. FGSM and PGD of other programs, and of hiresnn 0.2, may leave too much; attacks here "
+            "take the loss without this rounding."
         )
     opponents = {title: InstrumentedModel(twin, images) for title, twin in twins.items()}
     if has_rate_form(model):  # what its spikes round has gradients of its own

@@ -286,8 +286,10 @@ class Selection:
         images, labels = self.images, self.labels
         attacked = {
             "clean": images,
-            "fgsm": fgsm(network, images, labels, eps=self.eps),
-            "pgd": pgd(network, images, labels, eps=self.eps, step=self.eps / 4, iterations=ITERATIONS),
+            "fgsm": fgsm(network, images, labels, eps=self.eps, float32_loss=True),
+            "pgd": pgd(
+                network, images, labels, eps=self.eps, step=self.eps / 4, iterations=ITERATIONS, float32_loss=True
+            ),
         }
         with frozen(network), torch.no_grad():
             right = {name: correct(network(pixels), labels) for name, pixels in attacked.items()}

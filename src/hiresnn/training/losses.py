@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from hiresnn.attacks.gate import ascend, frozen, perturbed, uniform
-from hiresnn.attacks.losses import LOSSES, LossName, summed_steps
+from hiresnn.attacks.losses import LOSSES, LossName, rounded_cross_entropy, summed_steps
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import LIF, Linear, Window
@@ -138,7 +138,9 @@ class Adversarial(Noise):
                 noisy = noisy.detach().requires_grad_()
                 logits = model(noisy).float()
                 if target is None:
-                    loss = LOSSES[self.objective](logits, labels).mean()
+                    plain = self.objective == "cross-entropy"
+                    ascended = rounded_cross_entropy if plain else LOSSES[self.objective]
+                    loss = ascended(logits, labels).mean()
                 else:
                     loss = F.kl_div((logits / steps).log_softmax(1), target, reduction="batchmean", log_target=True)
                 (gradient,) = torch.autograd.grad(loss, noisy)
