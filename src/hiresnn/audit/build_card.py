@@ -74,7 +74,9 @@ class About:
     identity: tuple[str, ...] = ()  # digests of code and data that name the audit in a cache; (): those of the images
 
 
-def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> parts.Card:
+def build_card(
+    result: AuditResult, about: About, twins: Sequence[str] = (), corruptions: parts.Corruptions | None = None
+) -> parts.Card:
     """The card of an audit with these twins; UsageError if its preset did not screen the network's own rule."""
     worst, config, cost = result.worst, result.config, result.cost
     evidence = result.screened, result.without_gradient, result.screened_at
@@ -91,7 +93,7 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
     headline, classes = curve[config.headline.label], list(about.classes or map(str, range(result.model.classes)))
     with frozen(result.model):
         activity, gallery = _activity(result), _gallery(result, classes)
-    checks, longer = list(result.checks), longer_search(result.searches)
+    checks = list(result.checks)
     if activity:
         silent = ", ".join(layer.name for layer in activity if not layer.clean)
         checks.append(outcome(SPIKES, not silent, "every layer spikes", f"no neuron of {silent} ever spikes"))
@@ -140,7 +142,8 @@ def build_card(result: AuditResult, about: About, twins: Sequence[str] = ()) -> 
             gradients_per_image=round(cost.backward / total, 1),
             seconds_per_image=round(cost.seconds / total, 4),
         ),
-        longer=None if longer is None else parts.Longer(**longer._asdict()),
+        longer=longer_search(result.searches),
+        corruptions=corruptions,
         random=result.random,
     )
 

@@ -160,11 +160,10 @@ def run_audit(
             raise UsageError(f"the cache holds work with a twin {title} that gave other answers; choose another one.")
     with _compiled([model, *views.values()], config, images, progress):
         result = audit(audited, images, labels, config, twins=opponents, cache=units, progress=progress)
-        card = build_card(result, about, list(opponents))
+        corruptions = None
         if config.corruptions:
-            card = card.model_copy(
-                update={"corruptions": _corruptions(model, images, labels, config.seed, config.batch_size, progress)}
-            )
+            corruptions = _corruptions(model, images, labels, config.seed, config.batch_size, progress)
+        card = build_card(result, about, list(opponents), corruptions)
         if folder is not None:
             write_atomically(Path(folder) / ADVERSARIAL, adversarial_archive(result))
             write_atomically(Path(folder) / CARD, (card.model_dump_json(indent=2) + "\n").encode())

@@ -27,7 +27,7 @@ from hiresnn.attacks.gate import perturbed, uniform
 from hiresnn.attacks.iterative import Step, fixed_step
 from hiresnn.attacks.losses import margin
 from hiresnn.audit.behaviour import OWN, ROUNDING, Cost, InstrumentedModel, seed_of
-from hiresnn.audit.card import Check, Randomness, Tried, Voted
+from hiresnn.audit.card import Check, Longer, Randomness, Tried, Voted
 from hiresnn.audit.draws import MOST, TOLERANCE, VOTES, HardestImages, draws_needed
 from hiresnn.audit.presets import DIRECTIONS, PRESETS, PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
 from hiresnn.calls import Bound
@@ -364,16 +364,7 @@ def _cost(record: Record) -> Cost:
     return Cost(**{name: record[name].item() for name in vars(Cost())})
 
 
-class LongerSearch(NamedTuple):
-    """What a search `factor` times as long at the headline would break: `expected` images, with 95 % at most `high`."""
-
-    factor: float
-    expected: int
-    high: int
-    gradients: float  # per image that stood, of the search that was made
-
-
-def longer_search(searches: Sequence[tuple[int, int, int]]) -> LongerSearch | None:
+def longer_search(searches: Sequence[tuple[int, int, int]]) -> Longer | None:
     """Extrapolate from the last half of a search, which found what it did while the search doubled.
 
     Where images fall at very different rates, each doubling of a search breaks as many as the doubling before or fewer.
@@ -387,7 +378,7 @@ def longer_search(searches: Sequence[tuple[int, int, int]]) -> LongerSearch | No
         None without a gradient.
 
     >>> longer_search([(50, 1000, 9), (40, 4000, 5), (35, 3500, 1), (34, 3400, 2)])
-    LongerSearch(factor=2.67, expected=3, high=9, gradients=320.0)
+    Longer(factor=2.67, expected=3, high=9, gradients=320.0)
     """
     from scipy.stats import chi2  # here, because its import takes longer than most commands
 
@@ -402,7 +393,7 @@ def longer_search(searches: Sequence[tuple[int, int, int]]) -> LongerSearch | No
     # A first attack that took more than half of all has nothing before it: then the search doubles.
     factor = total / (total - last) if last < total else 2.0
     high = math.ceil(chi2.ppf(0.975, 2 * (broken + 1)) / 2)
-    return LongerSearch(round(factor, 2), broken, high, round(total, 1))
+    return Longer(factor=round(factor, 2), expected=broken, high=high, gradients=round(total, 1))
 
 
 class PgdTrace(NamedTuple):
