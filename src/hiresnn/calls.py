@@ -28,13 +28,20 @@ EXAMPLES: dict[Subject, str] = {
 Kind = Literal["attacks", "rules"]
 
 
-def parse_eps(value: Any) -> float:
-    """Read an attack bound such as "8/255", "0.03" or 8 / 255; UsageError unless it is a number in [0, 1]."""
+def parse_eps(value: Any, norm: str = "linf") -> float:
+    """Read an attack bound such as "8/255", "0.03" or 8 / 255; UsageError unless it is a number in [0, 1].
+
+    In L2 it may be any number of at least 0.
+    """
     text = quoted(value)
     try:
         eps = read_number(value) if isinstance(value, str) else float(value)
     except (ValueError, TypeError, OverflowError):
         raise UsageError(f"{text} is not a number; write one from 0 to 1, or a fraction such as 8/255.") from None
+    if norm == "l2":
+        if not 0 <= eps < math.inf:
+            raise UsageError(f"{text} is no L2 bound; write a number of at least 0, such as 0.5.")
+        return eps
     if eps > 1 and math.isfinite(eps):
         level = f"{eps:g}/255" if eps <= 255 and "/" not in str(value) else "8/255"
         raise UsageError(f"{text} is too large, because pixels lie in [0, 1]; did you mean {level}?")
@@ -69,40 +76,59 @@ def format_number(value: float) -> str:
 
 @dataclass(frozen=True, order=True)
 class Bound:
-    """A radius of a robustness curve: `eps` from 0 to 1, or infinite if only [0, 1] limits; and its text, "8/255"."""
+    """A radius of a robustness curve: `eps`, infinite if only [0, 1] limits, its text, and the norm that it bounds.
+
+    In L-infinity, `eps` is from 0 to 1 and the text "8/255"; in L2 the text is "L2 0.5". The norm of 0 and of an
+    infinite radius is L-infinity in every audit.
+    """
 
     eps: float
     label: str
+    norm: Literal["linf", "l2"] = "linf"
 
     @property
     def radius(self) -> float:
-        """`eps` as an attack takes it; a radius of 1 reaches every image in [0, 1]."""
-        return min(self.eps, 1.0)
+        """`eps` as an attack takes it; in L-infinity, a radius of 1 reaches every image in [0, 1]."""
+        return self.eps if self.norm == "l2" else min(self.eps, 1.0)
 
 
 CLEAN, UNBOUNDED = Bound(0.0, "0"), Bound(math.inf, "inf")
+L2 = "L2 "
+"""How the text of a bound in L2 begins."""
 
 
-def parse_bound(value: str | float) -> Bound:
+def parse_bound(value: str | float, norm: str = "linf") -> Bound:
     """Read "8/255", "0.03", 0.03 or "inf"; raises UsageError unless it is a number from 0 to 1 or "inf".
 
-    >>> parse_bound("2/255") == parse_bound("2.0/255")
-    True
+    With `norm` "l2", and in a text such as "L2 0.5", it is a bound in L2, of any size.
+
+    >>> parse_bound("2/255") == parse_bound("2.0/255"), parse_bound("L2 0.5") == parse_bound(0.5, "l2")
+    (True, True)
     """
+    text = str(value).strip()
+    if text.startswith(L2):
+        value, norm = text.removeprefix(L2), "l2"
     try:
-        return UNBOUNDED if str(value).strip() == "inf" else bound_at(parse_eps(value))
+        return UNBOUNDED if text == "inf" else bound_at(parse_eps(value, norm), norm)
     except UsageError as error:
         raise UsageError(f"bound {error}") from None
 
 
-def bound_at(eps: float) -> Bound:
-    """Return the bound of that radius, named in 255ths where it is a multiple of a quarter of one."""
-    if not eps or eps >= 1:
+def bound_at(eps: float, norm: str = "linf") -> Bound:
+    """Return the bound of that radius, named in 255ths where it is a multiple of a quarter of one.
+
+    In L2 it is named so only if this is shorter.
+    """
+    if not eps or (eps >= 1 and norm != "l2"):
         return UNBOUNDED if eps else CLEAN
-    quarters = 4 * 255 * eps
+    quarters, decimal = 4 * 255 * eps, f"{eps:.6g}"
     if round(quarters) and abs(quarters - round(quarters)) < 1e-6:
-        return Bound(round(quarters) / 4 / 255, f"{round(quarters) / 4:g}/255")
-    return Bound(eps, f"{eps:.6g}")
+        exact, fraction = round(quarters) / 4 / 255, f"{round(quarters) / 4:g}/255"
+        if norm != "l2":
+            return Bound(exact, fraction)
+        if len(fraction) < len(decimal):
+            return Bound(exact, f"{L2}{fraction}", "l2")
+    return Bound(eps, f"{L2}{decimal}", "l2") if norm == "l2" else Bound(eps, decimal)
 
 
 @dataclass(frozen=True)

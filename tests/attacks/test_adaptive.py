@@ -8,6 +8,7 @@ import torch
 from hiresnn import convert
 from hiresnn.attacks import apgd, iterative, parse, sa_pgd, seeded
 from hiresnn.attacks.adaptive import Checkpoints, MomentumStep, lengths
+from hiresnn.attacks.ball import Ball
 from hiresnn.attacks.losses import LossGradient
 from hiresnn.neurons import gradient_rule
 from hiresnn.neurons.rules import keep_rows
@@ -172,7 +173,7 @@ def test_the_step_does_not_depend_on_the_size_of_the_gradient():
 
 def test_momentum_moves_along_the_sign_of_the_decayed_sum_in_steps_that_halve():
     # g / mean |g| is +1 or -1: m = 1, then 0.9 - 1 = -0.1, then -0.09 + 1, then 0.819 + 1; eta = 0.4, 0.2, 0.1, 0.05
-    step, image, steps = MomentumStep(0.8, 5), torch.zeros(1, 1, 1, 1), []
+    step, image, steps = MomentumStep(Ball(0.8), 5), torch.zeros(1, 1, 1, 1), []
     iterate = image
     for slope in (3.0, -2.0, 5.0, 1.0):
         iterate = step(image, iterate, LossGradient(image, image, torch.full_like(image, slope)))
@@ -181,7 +182,7 @@ def test_momentum_moves_along_the_sign_of_the_decayed_sum_in_steps_that_halve():
 
 
 def test_momentum_stays_in_the_ball_and_does_not_move_without_a_gradient():
-    step, image = MomentumStep(0.1, 50), torch.full((1, 1, 1, 2), 0.5)
+    step, image = MomentumStep(Ball(0.1), 50), torch.full((1, 1, 1, 2), 0.5)
     iterate, slope = image, torch.tensor([[[[1.0, 0.0]]]])
     for _ in range(20):
         iterate = step(image, iterate, LossGradient(image, image, slope))

@@ -111,6 +111,8 @@ def specs(draw):
     info = ATTACKS[name]
     known = options_of(info.run)
     options = {key: draw(values(key, option)) for key, option in known.items() if draw(st.booleans())}
+    if options.get("norm") == "l2":
+        options["eps"] = draw(EPS)  # which L2 needs
     if "step" in known and "step" not in options and draw(st.booleans()):
         options["relative_step"] = draw(st.floats(0, 10))
     most = {"none": 0, "one": 1, "several": 3}[info.rules]
@@ -188,9 +190,9 @@ def test_a_spec_built_by_hand_is_checked_like_a_text():
         ("pgd,eps=8/255", r"write options in parentheses, as in pgd\(eps=8/255\)"),
         (
             "fgsm(steps=3)",
-            "attack 'fgsm': fgsm has no option 'steps'; did you mean .eps.. it has eps, draws, float32_loss",
+            "attack 'fgsm': fgsm has no option 'steps'; did you mean .eps.. it has eps, norm, draws, float32_loss",
         ),
-        ("pgd(generator=1)", "pgd has no option 'generator'; .*it has eps, step, relative_step, iterations"),
+        ("pgd(generator=1)", "pgd has no option 'generator'; .*it has eps, norm, step, relative_step, iterations"),
         ("pgd(eps=nan)", "eps: 'nan' does not lie"),
         ("pgd:eps=8", "did you mean 8/255"),
         ("pgd(steps=3, iterations=4)", "iterations is given twice"),
@@ -203,7 +205,7 @@ def test_a_spec_built_by_hand_is_checked_like_a_text():
         ("pgd(rule=[arctan, bptr])", "takes one of the 2 rules .*; use greedy for several"),
         ("greedy:rule=arctan+", "rule '' is not known"),
         ("greedy(rules=arctan)", "greedy has no option 'rules'; did you mean .rule.. it has"),
-        ("square(rule=arctan)", "square has no option 'rule'; .*it has eps, queries, area"),
+        ("square(rule=arctan)", "square has no option 'rule'; .*it has eps, norm, queries, area"),
     ],
 )
 def test_a_text_that_is_no_attack_is_refused(text, word):
@@ -216,8 +218,8 @@ def test_the_table_of_attacks_has_a_summary_and_defaults_for_every_option():
     for name, info in ATTACKS.items():
         assert info.summary.endswith("."), name
         assert "eps" in info.options
-    assert ATTACKS["square"].usage == "eps=8/255, queries=1000, area=0.8"
-    assert ATTACKS["pgd"].usage.startswith("eps=8/255, step=0.31875*eps, iterations=7, random_start=False")
+    assert ATTACKS["square"].usage == "eps=8/255, norm=linf, queries=1000, area=0.8"
+    assert ATTACKS["pgd"].usage.startswith("eps=8/255, norm=linf, step=0.31875*eps, iterations=7, random_start=False")
     assert ATTACKS["greedy"].usage.endswith("rule=[NAME, NAME]")
 
 

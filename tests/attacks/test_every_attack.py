@@ -29,6 +29,15 @@ ROWS = [
     ("noise", "draws=3, kind=gaussian"),
     ("autoattack", ""),
     ("autoattack", "version=rand"),
+    ("fgsm", "norm=l2"),
+    ("pgd", "norm=l2, iterations=3, random_start=True"),
+    ("pgd-restarts", "norm=l2, iterations=3, restarts=2"),
+    ("apgd", "norm=l2, iterations=5"),
+    ("momentum", "norm=l2, iterations=5, restarts=2, finish=3"),
+    ("greedy", "norm=l2, iterations=2"),
+    ("square", "norm=l2, queries=10"),
+    *(("noise", f"norm=l2, draws=3, kind={kind}") for kind in ("uniform", "sign", "gaussian")),
+    ("autoattack", "norm=l2, version=rand"),
 ]
 NAMES = sorted({name for name, _ in ROWS})
 every_attack = pytest.mark.parametrize(("name", "options"), ROWS)
@@ -64,8 +73,13 @@ def labels(network, images):
     return network(images).argmax(1)
 
 
-def spec(name, options, eps=EPS):
-    return parse(f"{name}(eps={eps}, {options})")
+def norm_of(options):
+    """The norm of a row, and a bound with a change of about EPS in each of 32 pixels."""
+    return ("l2", 6 * EPS) if "norm=l2" in options else ("linf", EPS)
+
+
+def spec(name, options, eps=None):
+    return parse(f"{name}(eps={norm_of(options)[1] if eps is None else eps}, {options})")
 
 
 def test_every_attack_has_a_row():
@@ -76,8 +90,10 @@ def test_every_attack_has_a_row():
 def test_an_attack_keeps_its_bound_and_moves_something(network, images, labels, name, options):
     plain, originals = network.forward, images.clone()
     network.forward = lambda images: plain(images.clamp_(0.2, 0.8))  # writes into its input
-    adversarial = spec(name, options)(network, images, labels)
-    check(images, adversarial, eps=EPS)
+    with seeded(0):
+        adversarial = spec(name, options)(network, images, labels)
+    norm, eps = norm_of(options)
+    check(images, adversarial, eps=eps, norm=norm)
     assert torch.equal(images, originals)
     assert not adversarial.requires_grad
     assert not torch.equal(adversarial, images)
@@ -104,7 +120,8 @@ def test_an_attack_breaks_a_model_whose_logits_become_nan_off_the_image(network,
 
     network.forward = failing
     adversarial = spec(name, options)(network, images, labels)
-    check(images, adversarial, eps=EPS)
+    norm, eps = norm_of(options)
+    check(images, adversarial, eps=eps, norm=norm)
     if name != "autoattack":  # the package does not search where logits are not finite
         assert not correct(failing(adversarial), labels).any()
 

@@ -169,6 +169,19 @@ def test_square_is_as_strong_as_that_of_autoattack(network, shown):
     assert accuracy(network, ours, shown[1]) <= accuracy(network, theirs, shown[1]) + ONE_IN_200
 
 
+@pytest.mark.filterwarnings("ignore:there are 1 points with zero gradient")  # of pyautoattack
+@pytest.mark.parametrize("eps", [0.5, 1.0])
+def test_attacks_in_l2_are_as_strong_as_those_of_autoattack(network, shown, eps):
+    options = {"norm": "L2", "eps": eps, "seed": 0, "device": "cpu", "n_restarts": 1}
+    with frozen(network):
+        apgd_images = APGDAttack(network, loss="ce", n_iter=30, eot_iter=1, **options).perturb(*shown)
+    square_images = SquareAttack(network, n_queries=300, **options).perturb(*shown)
+    for text, theirs in (("apgd(iterations=30", apgd_images), ("square(queries=300", square_images)):
+        with seeded_globally(0):
+            ours = parse(f"{text}, norm=l2, eps={eps})")(network, *shown)
+        assert accuracy(network, ours, shown[1]) <= accuracy(network, theirs, shown[1]) + 2 * ONE_IN_200, text
+
+
 def released_sa_pgd(network, images, labels, iterations, generator):
     """Which images an independent loop breaks: SA-PGD as its authors released it.
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hiresnn.attacks import fgsm, pgd
+from hiresnn.attacks.ball import Ball
 from hiresnn.audit import AuditConfig, InstrumentedModel
 from hiresnn.audit.build_card import questions, report, significantly_more
 from hiresnn.audit.presets import DIRECTIONS
@@ -30,7 +31,7 @@ ZERO = torch.zeros(1, dtype=torch.int64)
 
 def test_the_losses_of_a_linear_model_are_those_worked_out_by_hand():
     # margin of class 0 = 0 - (a - b); each step of eps / 4 = 0.05 lowers a and raises b by 0.05, so it grows by 0.1.
-    found = trace_pgd(linear, pixels((0.6, 0.4)), ZERO, eps=0.2, iterations=3, loss="margin")
+    found = trace_pgd(linear, pixels((0.6, 0.4)), ZERO, Ball(0.2), iterations=3, loss="margin")
     assert torch.allclose(found.loss[:, 0], torch.tensor([-0.2, -0.1, 0.0, 0.1]), atol=1e-6)
     assert torch.allclose(found.margin, torch.tensor([0.1]), atol=1e-6)
     assert torch.allclose(found.last, pixels((0.45, 0.55)), atol=1e-6)
@@ -39,7 +40,7 @@ def test_the_losses_of_a_linear_model_are_those_worked_out_by_hand():
 
 
 def test_the_named_loss_is_increased():
-    found = trace_pgd(linear, pixels((0.6, 0.4)), ZERO, eps=0.2, iterations=1, loss="cross-entropy")
+    found = trace_pgd(linear, pixels((0.6, 0.4)), ZERO, Ball(0.2), iterations=1, loss="cross-entropy")
     # -log softmax(0.2, 0)_0 = log(1 + e^-0.2), and 0.1 after one step
     expected = torch.log1p(torch.exp(torch.tensor([-0.2, -0.1])))
     assert torch.allclose(found.loss[:, 0], expected, atol=1e-6)
@@ -48,10 +49,10 @@ def test_the_named_loss_is_increased():
 
 def test_no_iterate_leaves_the_bound_or_the_range_of_pixels():
     # Class 1 is left by a larger a and a smaller b: 8 steps of 0.025 end at the bound of 0.1.
-    found = trace_pgd(linear, pixels((0.05, 0.95)), torch.tensor([1]), eps=0.1, iterations=8, loss="margin")
+    found = trace_pgd(linear, pixels((0.05, 0.95)), torch.tensor([1]), Ball(0.1), iterations=8, loss="margin")
     assert torch.allclose(found.last, pixels((0.15, 0.85)), atol=1e-6)
     # The other way the range of pixels ends at 0 and 1.
-    found = trace_pgd(linear, pixels((0.05, 0.95)), ZERO, eps=0.1, iterations=8, loss="margin")
+    found = trace_pgd(linear, pixels((0.05, 0.95)), ZERO, Ball(0.1), iterations=8, loss="margin")
     assert torch.allclose(found.last, pixels((0.0, 1.0)), atol=1e-6)
 
 
@@ -61,7 +62,7 @@ def test_a_gradient_of_exactly_zero_moves_no_pixel():
         return torch.stack([torch.relu(a - 0.5), torch.zeros_like(a) - 1], 1)
 
     images, labels = pixels((0.7, 0.3), (0.2, 0.3)), torch.zeros(2, dtype=torch.int64)
-    found = trace_pgd(steep, images, labels, eps=0.1, iterations=2, loss="margin")
+    found = trace_pgd(steep, images, labels, Ball(0.1), iterations=2, loss="margin")
     assert (found.gradient == 0).flatten(1).tolist() == [[False, True], [True, True]]
     assert torch.equal(found.last[1], images[1])
 
@@ -230,7 +231,7 @@ def test_a_rule_is_screened_with_the_documented_attacks(network, shown, record):
     # As many steps of the margin at four times the bound, half as many at none.
     for name, radius, iterations in (("wider", 4 * eps, 6), ("unbounded", 1.0, 3)):
         with audited.under("arctan"):
-            further = trace_pgd(audited, images, labels, eps=radius, iterations=iterations, loss="margin")
+            further = trace_pgd(audited, images, labels, Ball(radius), iterations=iterations, loss="margin")
         assert (record[name] == further.wrong.any(0).numpy()).all()
     assert record["fgsm"].sum() < record["wider"].sum() < record["unbounded"].sum()
 

@@ -1,5 +1,6 @@
 """The audit of a small spiking network: results are real, consistent, and independent of interruptions."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from hiresnn.audit.build_card import Evidence
 from hiresnn.audit.presets import PROTOCOL, Choice, stage_attack
 from hiresnn.audit.sweep import WorstCase, longer_search
 from hiresnn.errors import AttackError, UsageError
+from hiresnn.progress import Task
 
 from .small import ONCE, TINY, square, stage
 
@@ -462,3 +464,18 @@ def test_the_gradients_and_falls_of_every_search_at_the_headline_are_recorded(ru
         assert 0 < gradients <= steps * images
         assert gradients >= steps * (images - broken)  # what stands takes every step
     assert result.searches[0][0] - result.searches[0][2] == result.searches[1][0]
+
+
+def test_the_progress_says_the_phase_and_how_many_images_stand_at_the_bound(run, network, shown, kept, monkeypatch):
+    notes = []
+    monkeypatch.setattr(Task, "advance", lambda _, count=1, note="": notes.append(note))
+    result = run(network, *shown, kept, stages=(TINY,))  # everything is in the cache
+    lines = [
+        re.fullmatch(r"(paper's protocol|screening|attacks): .+ at (.+), (\d+) of 60 stand", note) for note in notes
+    ]
+    assert all(lines)
+    assert list(dict.fromkeys(line[1] for line in lines)) == ["paper's protocol", "screening", "attacks"]
+    at_headline = [int(line[3]) for line in lines if line[2] == "24/255"]
+    assert at_headline == sorted(at_headline, reverse=True)
+    assert int(lines[0][3]) == result.worst.count(result.bounds[0])
+    assert at_headline[-1] >= result.worst.count(bound("24/255"))

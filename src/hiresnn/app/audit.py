@@ -75,6 +75,8 @@ def audit(
     if source is not None and source not in data.sources.NAMES:
         progress.line(f"Data: {dataset.summary}.")
     if events is not None and dataset.events:
+        if config.norm != "linf":
+            raise UsageError("an audit of events has budgets and no norm; name --threat frames for bounds in L2.")
         if config.corruptions:
             raise UsageError("an audit of events has no corruptions; measure them with hiresnn evaluate --corruptions.")
         folder, device = out or audit_folder(target, subject), device_of(recipe)
@@ -95,13 +97,17 @@ def audit(
             if event_page is not None:
                 write_atomically(folder / EVENT_PAGE, event_page(result).encode())
         return result, folder
-    headline = eps or (recipe.attack.eps if recipe else 8 / 255)
-    paper = paper_of(recipe, parse_bound(headline))
+    headline = eps or (
+        recipe.attack.eps if recipe and config.norm == "linf" else config.eps
+    )  # a recipe's is L-infinity
+    paper = paper_of(recipe, parse_bound(headline or "", config.norm))
     config = dataclasses.replace(
         config, eps=headline, paper=paper, compile=COMPILE[recipe.compile if recipe else "auto"]
     )
     split = data.in_turn(dataset.test, min(images or config.plan.images, len(dataset.test)))
     folder = out or audit_folder(target, subject)
+    if out is None and config.norm == "l2":
+        folder = folder.with_name(f"{folder.name}-l2")  # beside the audit in L-infinity
     if not replace:
         _refuse_smaller(folder, len(split), config)
     device = device_of(recipe)
@@ -157,6 +163,7 @@ def _repeat(
     """The command line of an audit without its preset and its number of images."""
     batch_size = config.batch_size if config.batch_size != AuditConfig.batch_size else None
     options: dict[str, Sequence[object]] = {
+        "--norm": ["l2"] if config.norm == "l2" else [],
         "--data": [source], "--weights": [weights], "--timesteps": [timesteps],
         "--eps": [eps], "--bounds": [",".join(config.bounds or ())], "--attack": config.attacks,
         "--twin": twins, "--as": config.views, "--seed": [config.seed], "--batch": [batch_size], "--out": [out],
@@ -166,12 +173,14 @@ def _repeat(
 
 
 def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:
-    """Refuse to replace the card of a larger audit: of more images, or of a larger preset."""
+    """Refuse to replace the card of a larger audit: of more images, of a larger preset, or in the other norm."""
     if not (out / CARD).exists():
         return
     card, order = read_card(out / CARD, "move it elsewhere, or audit with --replace"), list(PRESETS)
     if not {card.setting.preset, config.plan.name} <= PRESETS.keys():
         return
+    if card.setting.norm != config.norm:
+        raise RunError(f"{out / CARD} is an audit in the other norm; choose another folder with --out, or --replace.")
     if card.data.images > images or order.index(card.setting.preset) > order.index(config.plan.name):
         larger = f"an audit of {card.data.images:,} images with preset {card.setting.preset}"
         raise RunError(f"{out / CARD} is {larger}; replace it with --replace, or choose another folder with --out.")

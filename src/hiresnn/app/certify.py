@@ -61,7 +61,7 @@ def certify(
     if dataset.events:
         raise UsageError(f"{dataset.name} holds event grids; certify them in Python, with hiresnn.certify.Sparse.")
     card = read_card(folder / CARD) if (folder / CARD).is_file() else None
-    audited = card if card is not None and card.data.name == dataset.name else None
+    audited = card if card and card.data.name == dataset.name and card.setting.norm == "linf" else None
     split = data.in_turn(dataset.test, min(images or (audited.data.images if audited else IMAGES), len(dataset.test)))
     device, model = device_of(subject.recipe), subject.model
     if isinstance(model, nn.Module):

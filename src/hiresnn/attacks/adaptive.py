@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from hiresnn.attacks.gate import Images, Labels, Model, ascend, checked, perturbed, seeded, uniform
+from hiresnn.attacks.ball import Ball
+from hiresnn.attacks.gate import Images, Labels, Model, Norm, checked, perturbed, seeded
 from hiresnn.attacks.iterative import PerRow, climb, restarted
 from hiresnn.attacks.losses import (
     Loss,
@@ -51,6 +52,7 @@ def apgd(
     labels: Labels,
     *,
     eps: float = 8 / 255,
+    norm: Norm = "linf",
     iterations: int = 100,
     restarts: int = 1,
     loss: Literal["cross-entropy", "margin", "dlr", "dlr-targeted"] = "cross-entropy",
@@ -69,7 +71,7 @@ def apgd(
 
     All else is as in `pgd_restarts`; UsageError also for too few classes for the loss.
     """
-    worst = WorstCandidates(model, images, labels, draws)
+    ball, worst = Ball(eps, norm), WorstCandidates(model, images, labels, draws)
     ranked = worst.logits.scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
     runs = min(targets, ranked.shape[1] - 1) if loss == "dlr-targeted" else 1
     for run in range(restarts * runs):
@@ -78,12 +80,9 @@ def apgd(
             chosen: Loss = _Targeted(ranked[rows, run % runs])
         else:
             chosen = choose_loss(model, loss, mean_logits=mean_logits)
-        # A random start, stretched until its largest pixel lies on the surface of the ball.
-        noise = uniform(images[rows], 1.0, generator)
-        stretched = eps * noise / noise.abs().amax(tuple(range(1, noise.dim())), keepdim=True)
-        start = perturbed(images[rows], stretched.clamp(-eps, eps))
-        climb(worst, rows, start, iterations, chosen, ApgdStep(eps, iterations))
-    return finish_by_square(worst, eps, finish, generator)
+        start = perturbed(images[rows], ball.draw_surface(images[rows], generator))
+        climb(worst, rows, start, iterations, chosen, ApgdStep(ball, iterations))
+    return finish_by_square(worst, ball, finish, generator)
 
 
 class _Targeted(PerRow):
@@ -113,13 +112,16 @@ def sa_pgd(
 ) -> Images:
     """SA-PGD: normalised moments of the gradient and a step that adapts; any misclassified iterate counts.
 
+    It has no L2 form: it scales the step of each pixel by itself, which only L-infinity bounds by itself.
+
     Use it with the rule ASSG and at least 100 iterations: with few, the checkpoints halve the step before the search
     has gone anywhere. Arguments, result and errors are those of `pgd_restarts`.
     """
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
     worst = WorstCandidates(model, images, labels, draws)
-    restarted(worst, chosen, lambda: SaPgdStep(eps, iterations), eps, iterations, restarts, generator)
-    return finish_by_square(worst, eps, finish, generator)
+    ball = Ball(eps)
+    restarted(worst, chosen, lambda: SaPgdStep(ball, iterations), ball, iterations, restarts, generator)
+    return finish_by_square(worst, ball, finish, generator)
 
 
 @checked("momentum")
@@ -129,6 +131,7 @@ def momentum(
     labels: Labels,
     *,
     eps: float = 8 / 255,
+    norm: Norm = "linf",
     iterations: int = 100,
     restarts: int = 1,
     random_start: bool = False,
@@ -140,8 +143,8 @@ def momentum(
 ) -> Images:
     """Sign steps along a running sum of gradients (MI-FGSM, Dong et al. 2018), halved four times on the way.
 
-    m = 0.9 m + g / mean |g|, and the iterate moves by eta sign(m) inside the ball. eta starts at eps / 2 and is halved
-    after each fifth of the steps.
+    m = 0.9 m + g / mean |g|, and the iterate moves by eta sign(m), in L2 eta m / |m|, inside the ball. eta starts at
+    eps / 2 and is halved after each fifth of the steps.
 
     Args:
         random_start: also the first start is a uniform draw from the ball, not the image itself.
@@ -149,26 +152,26 @@ def momentum(
     All else is as in `pgd_restarts`; any misclassified iterate counts.
     """
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
-    worst = WorstCandidates(model, images, labels, draws)
-    new_step = partial(MomentumStep, eps, iterations)
-    restarted(worst, chosen, new_step, eps, iterations, restarts, generator, random_start=random_start)
-    return finish_by_square(worst, eps, finish, generator)
+    ball, worst = Ball(eps, norm), WorstCandidates(model, images, labels, draws)
+    new_step = partial(MomentumStep, ball, iterations)
+    restarted(worst, chosen, new_step, ball, iterations, restarts, generator, random_start=random_start)
+    return finish_by_square(worst, ball, finish, generator)
 
 
 class MomentumStep(PerRow):
-    """m = 0.9 m + g / mean |g|, a step of eta sign(m), and eta = eps / 2, halved after each fifth of the steps."""
+    """m = 0.9 m + g / mean |g|, a step of eta up m in the norm, eta = eps / 2, halved after each fifth of the steps."""
 
     m: Tensor | float = 0.0
 
-    def __init__(self, eps: float, iterations: int) -> None:
-        self.eps, self.lasts, self.done = eps, max(iterations // (HALVINGS + 1), 1), 0
+    def __init__(self, ball: Ball, iterations: int) -> None:
+        self.ball, self.lasts, self.done = ball, max(iterations // (HALVINGS + 1), 1), 0
 
     def __call__(self, images: Tensor, adversarial: Tensor, point: LossGradient) -> Tensor:
         slope = point.gradient
         self.m = SUM * self.m + _divided(slope, slope.abs().mean((1, 2, 3), keepdim=True))
-        size = self.eps / 2 / 2 ** min(self.done // self.lasts, HALVINGS)
+        size = self.ball.eps / 2 / 2 ** min(self.done // self.lasts, HALVINGS)
         self.done += 1
-        return perturbed(images, ascend(adversarial - images, self.m, size, self.eps))
+        return self.ball.step(images, adversarial, self.m, size)
 
 
 class AdaptiveStep(PerRow, ABC):
@@ -176,8 +179,8 @@ class AdaptiveStep(PerRow, ABC):
 
     first: float  # size of the first step, as a multiple of eps
 
-    def __init__(self, eps: float, iterations: int) -> None:
-        self.eps, self.iterations = eps, iterations
+    def __init__(self, ball: Ball, iterations: int) -> None:
+        self.ball, self.iterations = ball, iterations
         self.checkpoints: Checkpoints | None = None
         self.previous: Tensor | None = None  # the iterate before this one
 
@@ -185,7 +188,7 @@ class AdaptiveStep(PerRow, ABC):
         slope, per_sample = point.gradient, (-1, *(1,) * (images.dim() - 1))
         if self.checkpoints is None:
             self.checkpoints = Checkpoints(self.iterations, point.loss)
-            self.size = torch.full_like(point.loss, self.first * self.eps).view(per_sample)
+            self.size = torch.full_like(point.loss, self.first * self.ball.eps).view(per_sample)
             self.best, self.best_slope = adversarial, slope
         else:
             better = (point.loss > self.checkpoints.best).view(per_sample)
@@ -197,7 +200,7 @@ class AdaptiveStep(PerRow, ABC):
             slope = torch.where(halved, self.best_slope, slope)
         move = self._move(images, adversarial, slope)
         self.previous = adversarial
-        return perturbed(images, (adversarial - images + move).clamp(-self.eps, self.eps))
+        return self.ball.projected(images, adversarial - images + move)
 
     @abstractmethod
     def _move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
@@ -205,12 +208,12 @@ class AdaptiveStep(PerRow, ABC):
 
 
 class ApgdStep(AdaptiveStep):
-    """A sign step with momentum: 0.75 of the new step and 0.25 of the previous one."""
+    """A step up the gradient with momentum: 0.75 of the new step and 0.25 of the previous one."""
 
     first = 2.0
 
     def _move(self, images: Tensor, adversarial: Tensor, slope: Tensor) -> Tensor:
-        move = perturbed(images, ascend(adversarial - images, slope, self.size, self.eps)) - adversarial
+        move = self.ball.step(images, adversarial, slope, self.size) - adversarial
         if self.previous is not None:
             move = MOMENTUM * move + (1 - MOMENTUM) * (adversarial - self.previous)
         return move
@@ -283,6 +286,7 @@ def autoattack(
     labels: Labels,
     *,
     eps: float = 8 / 255,
+    norm: Norm = "linf",
     version: Literal["standard", "plus", "rand"] = "standard",
     seed: int = 0,
 ) -> Images:
@@ -307,6 +311,8 @@ def autoattack(
         raise UsageError(f"autoattack needs the package pyautoattack, which is not installed; run: {hint}") from None
     if not len(images) or not eps:
         return images.detach().clone()
+    if norm == "l2" and version != "rand" and min(images.shape[-2:]) < 5:
+        raise UsageError("autoattack: its Square attack in L2 needs images of at least 5 x 5 pixels; use version=rand.")
 
     steps = loss_steps(model)
 
@@ -319,7 +325,9 @@ def autoattack(
         if classes < CLASSES[version]:
             needed = f"version {version!r} needs {CLASSES[version]} classes for its DLR loss"
             raise UsageError(f"autoattack: {needed}, but the model has {classes}; use apgd with loss=margin.")
-        adversary = package.AutoAttack(logits, eps=eps, version=version, seed=seed, device=images.device)
+        adversary = package.AutoAttack(
+            logits, norm={"linf": "Linf", "l2": "L2"}[norm], eps=eps, version=version, seed=seed, device=images.device
+        )
         # The package assumes ten classes; with fewer it would index beyond the last logit.
         adversary.fab.n_target_classes = adversary.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
         found, _ = adversary.run_standard_evaluation(images.detach().float(), labels, batch_size=len(images))

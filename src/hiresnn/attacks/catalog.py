@@ -21,6 +21,7 @@ from hiresnn.attacks.gate import (
     options_of,
     read_option,
     relative_step,
+    require_eps,
     text_options,
     verified,
 )
@@ -101,7 +102,8 @@ def register(
     Args:
         name: a name that no attack of the package has; an earlier attack of that name is replaced.
         function: `(model, images, labels, *, eps=..., ...)`, returns adversarial images, which are checked. Its keyword
-            arguments with a number or a switch as their default are the options of the attack.
+            arguments with a number or a switch as their default are the options of the attack. One that also works
+            in L2 says so by `norm: Literal["linf", "l2"] = "linf"`.
         rules: "one" gives it the option `rule`, the gradient rule that the model's neurons use meanwhile. "none" is for
             an attack that follows no gradient of the model; an audit counts it among these.
         source: SHA-256 of the files that define it; stored with results.
@@ -115,7 +117,8 @@ def register(
     """
     if name in BUILT_IN:
         raise UsageError(f"attack {quoted(name)} is one of the package; choose another name.")
-    eps = inspect.signature(function).parameters.get("eps")
+    parameters = inspect.signature(function).parameters
+    eps, norm = parameters.get("eps"), parameters.get("norm")
     if eps is None or eps.default is inspect.Parameter.empty:
         raise UsageError(f"attack {quoted(name)} takes no eps; write it as (model, images, labels, *, eps=8/255).")
 
@@ -123,9 +126,9 @@ def register(
     def run(model: Model, images: Tensor, labels: Tensor, **options: Any) -> Tensor:
         try:
             with user_code("the attack", error=AttackError):
-                return verified(
-                    partial(function, **options), model, images, labels, eps=options.get("eps", eps.default)
-                )
+                bound = {"eps": eps.default, "norm": norm.default if norm else "linf"}
+                bound |= {name: options[name] for name in bound if name in options}
+                return verified(partial(function, **options), model, images, labels, **bound)
         except AttackError as error:
             raise AttackError(f"attack {quoted(name)}: {error}") from error
 
@@ -174,7 +177,9 @@ class AttackSpec:
         Call(self.name, given).require((*known, *(["rule"] if info.rules != "none" else [])), attack)
         if "step" in given and "relative_step" in given:
             raise UsageError(f"{attack}: step and relative_step are both given; give one of them.")
-        options = {key: read_option(attack, key, given[key], option) for key, option in known.items() if key in given}
+        require_eps(attack, given)
+        norm = given.get("norm", "linf")
+        options = {name: read_option(attack, name, given[name], known[name], norm) for name in known if name in given}
         rules = tuple(map(canonical_rule, self.rules))
         if len(rules) > {"none": 0, "one": 1, "several": len(rules)}[info.rules]:
             hint = "use greedy for several" if info.rules == "one" else "leave rule out"
@@ -203,6 +208,8 @@ class AttackSpec:
         known = text_options(info.run)
         named = canonical_names(f"attack {quoted(text)}", call.options, known)
         rules = named.pop("rule", []) if info.rules != "none" else []
+        if named.get("norm") == "l2":  # defaults in pixel units are those of L-infinity
+            defaults = {key: value for key, value in defaults.items() if key not in ("eps", "step")}
         options = {key: value for key, value in defaults.items() if key in known and key not in named}
         if "step" in named or ("step" in options and "relative_step" not in named):
             options.pop("relative_step", None)  # an absolute step replaces a default share of eps
@@ -225,13 +232,14 @@ class AttackSpec:
         """The bound in pixel units, the attack's default unless it was named."""
         return float(self.resolved()["eps"])
 
-    def at(self, eps: float) -> AttackSpec:
+    def at(self, eps: float, norm: str | None = None) -> AttackSpec:
         """Return the same attack at another bound. The step scales with eps unless an absolute step was named."""
-        return replace(self, options={**self.options, "eps": eps})
+        return replace(self, options={**self.options, "eps": eps, **({"norm": norm} if norm else {})})
 
     def resolved(self) -> dict[str, Any]:
         """Return every option with the value that the attack will run with; the step is absolute, in pixel units.
 
+        The norm is among them if it is not L-infinity, which results of version 0.2 do not say.
         `rule` is the text of the gradient rules, None for the neurons' own (for greedy: its own choice).
         """
         info = self.described(self.name)
@@ -239,6 +247,8 @@ class AttackSpec:
         share = float(values.pop("relative_step", STEP_SHARE))
         if "step" in info.options and "step" not in self.options:
             values["step"] = relative_step(values["eps"], share)
+        if values.get("norm") == "linf":
+            del values["norm"]
         if info.rules != "none":
             values["rule"] = "+".join(self.rules) or None
         return values

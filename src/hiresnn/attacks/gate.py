@@ -1,4 +1,4 @@
-"""What every attack shares: its options, the L-infinity ball, the checks of its arguments and result, a frozen model.
+"""What every attack shares: its options, the L-infinity step, the checks of its arguments and result, a frozen model.
 
 The signature of an attack says its options: names, defaults, and the texts allowed for those that are `Literal`.
 """
@@ -29,11 +29,13 @@ Attack = Callable[[Model, Tensor, Tensor], Tensor]
 """(model, images, labels) -> adversarial images of the same shape."""
 Value = bool | int | float | str
 """A value of an option."""
+Norm = Literal["linf", "l2"]
+"""The norm of a bound: the largest change of a pixel, or the Euclidean length of the change of an image."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 ROUNDING = 1e-6
-"""How far float32 rounding of image + perturbation may exceed a bound."""
+"""How far float32 rounding of image + perturbation may exceed a bound, see `tolerance`."""
 STEP_SHARE = 0.01 / (8 / 255)
 """Step size as a share of eps unless an option says otherwise: the paper's alpha = 0.01 at eps = 8/255."""
 LIMITS: dict[str, tuple[float, float]] = {
@@ -41,7 +43,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("restarts", "targets", "draws", "budget", "candidates"), (1, math.inf)),
     **{"step": (0, 1), "area": (1e-6, 1), "seed": (0, 2**63 - 1)},
 }
-"""Numeric option -> its smallest and largest value; those of eps are 0 and 1."""
+"""Numeric option -> its smallest and largest value; those of eps are 0 and 1. In L2 a step and eps have no largest."""
 ALIASES = {"steps": "iterations", "alpha": "step", "eot_samples": "draws"}
 """Another name of an option, as papers and other packages call it -> its name here."""
 
@@ -91,7 +93,7 @@ def canonical_names(attack: str, given: Mapping[str, Any], options: Mapping[str,
     return renamed
 
 
-def read_option(attack: str, name: str, value: Any, option: Option) -> Value:
+def read_option(attack: str, name: str, value: Any, option: Option, norm: str = "linf") -> Value:
     """Return the value of an option in its type, also from a text, or raise UsageError; `attack` begins the message."""
     if option.choices:
         if value not in option.choices:
@@ -99,12 +101,13 @@ def read_option(attack: str, name: str, value: Any, option: Option) -> Value:
         return str(value)
     if name == "eps":
         try:
-            return parse_eps(value)
+            return parse_eps(value, norm)
         except UsageError as error:
             raise UsageError(f"{attack}: eps: {error}") from None
     default: Any = STEP_SHARE if option.default is None else option.default
     number: float = typed(value, default, f"{attack}: {name}")
     low, high = LIMITS.get(name, (-math.inf, math.inf))
+    high = math.inf if name == "step" and norm == "l2" else high
     if not low <= number <= high:
         limit = f"at least {low:g}" if number < low else f"at most {high:g}"
         raise UsageError(f"{attack}: {name} is {quoted(value)}; it must be {limit}.")
@@ -112,12 +115,18 @@ def read_option(attack: str, name: str, value: Any, option: Option) -> Value:
 
 
 def relative_step(eps: float, share: float = STEP_SHARE) -> float:
-    """Return the step size at a bound: the given share of eps, at most 1, rounded to 1e-12.
+    """Return the step size at a bound: the given share of eps, at most 1 or eps, rounded to 1e-12.
 
     >>> relative_step(8 / 255), relative_step(2 / 255)
     (0.01, 0.0025)
     """
-    return min(round(share * eps, 12), 1.0)
+    return min(round(share * eps, 12), max(1.0, eps))
+
+
+def require_eps(attack: str, given: Mapping[str, Any]) -> None:
+    """Raise UsageError for L2 without an eps: the default of every attack is a bound on each pixel."""
+    if given.get("norm") == "l2" and "eps" not in given:
+        raise UsageError(f"{attack}: norm=l2 needs a bound, such as eps=0.5; the default is one on each pixel.")
 
 
 def with_gradients(function: Callable[P, R]) -> Callable[P, R]:
@@ -167,13 +176,15 @@ def uniform(images: Tensor, eps: float, generator: torch.Generator | None) -> Te
 
 
 @with_gradients
-def verified(attack: Attack, model: Model, images: Tensor, labels: Tensor, *, eps: float | None) -> Tensor:
+def verified(
+    attack: Attack, model: Model, images: Tensor, labels: Tensor, *, eps: float | None, norm: str = "linf"
+) -> Tensor:
     """Run any attack, also a user's own, and check its result.
 
     The attack gets copies of images and labels, so it cannot change what its result is compared with.
 
     Args:
-        eps: L-infinity bound in pixel units that the attack claims to keep; None checks only the pixel range.
+        eps: bound in pixel units that the attack claims to keep, in the `norm`; None checks only the pixel range.
 
     Raises:
         UsageError: the images are not floats [B, C, H, W] in [0, 1], or the labels are not [B].
@@ -186,11 +197,24 @@ def verified(attack: Attack, model: Model, images: Tensor, labels: Tensor, *, ep
     if not isinstance(adversarial, Tensor):
         raise AttackError(f"the attack returned {type(adversarial).__name__}; it must return a tensor of images.")
     adversarial = adversarial.detach()
-    check(images, adversarial, eps=eps)
+    check(images, adversarial, eps=eps, norm=norm)
     return adversarial
 
 
-def check(images: Tensor, adversarial: Tensor, *, eps: float | None) -> None:
+def distances(images: Tensor, adversarial: Tensor, norm: str) -> Tensor:
+    """Return the norm of the change of each image [B], counted in float64."""
+    change = adversarial.flatten(1).double() - images.flatten(1).double()
+    length: Tensor = torch.linalg.vector_norm(change, 2 if norm == "l2" else math.inf, dim=1)
+    return length
+
+
+def tolerance(images: Tensor, norm: str) -> float:
+    """Return how far rounding may exceed a bound: every pixel below 1 by half a unit in its last place."""
+    pixels = images[:1].numel() if norm == "l2" else 1
+    return max(ROUNDING, torch.finfo(images.dtype).eps / 2 * math.sqrt(pixels))
+
+
+def check(images: Tensor, adversarial: Tensor, *, eps: float | None, norm: str = "linf") -> None:
     """Raise AttackError unless `adversarial` is a valid result for `images` within `eps`."""
     if adversarial.shape != images.shape:
         raise AttackError(f"the attack returned shape {tuple(adversarial.shape)} for {tuple(images.shape)} images.")
@@ -204,9 +228,10 @@ def check(images: Tensor, adversarial: Tensor, *, eps: float | None) -> None:
         limits = "[0, 1]" if images.dim() != 5 else "[0, the largest cell of the sample]"
         raise AttackError(f"the attack returned pixels in {reached}; they must lie in {limits}.")
     if eps is not None:
-        distance = (adversarial - images).abs().max().item()
-        if distance > eps + max(ROUNDING, torch.finfo(images.dtype).eps / 2):  # of a pixel below 1 in half precision
-            raise AttackError(f"the attack moved a pixel by {distance:.6f}; its bound is eps = {eps:.6f}.")
+        distance = distances(images, adversarial, norm).max().item()
+        if distance > eps + tolerance(images, norm):
+            moved = "an image by {:.6f} in L2" if norm == "l2" else "a pixel by {:.6f}"
+            raise AttackError(f"the attack moved {moved.format(distance)}; its bound is eps = {eps:.6f}.")
 
 
 def checked(name: str, *, returns_images: bool = True) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -225,18 +250,20 @@ def checked(name: str, *, returns_images: bool = True) -> Callable[[Callable[P, 
                 bound = signature.bind(*args, **canonical_names(name, kwargs, options))
             except TypeError as error:
                 raise TypeError(f"{name}: {error}; write {name}(model, images, labels, eps=8/255)") from None
+            require_eps(name, bound.arguments)
             bound.apply_defaults()
             values = bound.arguments
+            norm = values.get("norm", "linf")
             for key, option in options.items():
                 if values[key] is not None:
-                    values[key] = read_option(name, key, values[key], option)
+                    values[key] = read_option(name, key, values[key], option, norm)
             require_batch(values["images"], values["labels"])
             values["labels"] = values["labels"].long()
             with frozen(values["model"]):
                 result: Any = attack(*bound.args, **bound.kwargs)
             if returns_images:
                 result = result.detach()
-                check(values["images"], result, eps=values["eps"])
+                check(values["images"], result, eps=values["eps"], norm=norm)
             return result  # type: ignore[no-any-return]
 
         guarded.__signature__ = signature  # type: ignore[attr-defined]

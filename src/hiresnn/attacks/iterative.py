@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from hiresnn.attacks.gate import Images, Labels, Model, ascend, checked, perturbed, relative_step, uniform
+from hiresnn.attacks.ball import Ball
+from hiresnn.attacks.gate import Images, Labels, Model, Norm, checked, perturbed, relative_step
 from hiresnn.attacks.losses import (
     Loss,
     LossGradient,
@@ -60,11 +61,11 @@ def iterate(
     return rows, adversarial
 
 
-def fixed_step(step: float | None, eps: float) -> Step:
-    """Return the step along the sign of the gradient, inside the eps-ball and [0, 1] (Eq. 4); None scales with eps."""
-    size = relative_step(eps) if step is None else step
+def fixed_step(step: float | None, ball: Ball) -> Step:
+    """Return the step of that size up the gradient, inside the ball and [0, 1] (Eq. 4); None scales with eps."""
+    size = relative_step(ball.eps) if step is None else step
 
-    return lambda images, adversarial, point: perturbed(images, ascend(adversarial - images, point.gradient, size, eps))
+    return lambda images, adversarial, point: ball.step(images, adversarial, point.gradient, size)
 
 
 @checked("fgsm")
@@ -74,14 +75,18 @@ def fgsm(
     labels: Labels,
     *,
     eps: float = 8 / 255,
+    norm: Norm = "linf",
     draws: int = 1,
     float32_loss: bool = False,
 ) -> Images:
     """Fast gradient sign method: x + eps * sign(gradient), clipped to [0, 1] (Eq. 3; Goodfellow et al. 2015).
 
-    Arguments, result and errors are those of `pgd`.
+    In L2 it is the fast gradient method, x + eps * gradient / |gradient|. Arguments, result and errors are those of
+    `pgd`.
     """
-    return pgd(model, images, labels, eps=eps, step=eps, iterations=1, draws=draws, float32_loss=float32_loss)
+    return pgd(
+        model, images, labels, eps=eps, norm=norm, step=eps, iterations=1, draws=draws, float32_loss=float32_loss
+    )
 
 
 @checked("pgd")
@@ -91,6 +96,7 @@ def pgd(
     labels: Labels,
     *,
     eps: float = 8 / 255,
+    norm: Norm = "linf",
     step: float | None = None,
     iterations: int = 7,
     random_start: bool = False,
@@ -105,8 +111,10 @@ def pgd(
         model: images -> logits; a module is attacked in eval mode and restored afterwards.
         images: in [0, 1].
         labels: the true classes.
-        eps: L-infinity bound in pixel units, in [0, 1] (paper: 8/255).
-        step: alpha, in pixel units; None scales with eps, from the paper's 0.01 at 8/255.
+        eps: bound in pixel units (paper: 8/255), for L-infinity in [0, 1]. L2 has no default.
+        norm: "linf" bounds the change of each pixel, and a step follows the sign of the gradient. "l2" bounds the
+            Euclidean length of the change, and a step follows the gradient, divided by its length.
+        step: alpha, in pixel units, the length of a step in L2; None scales with eps, from the paper's 0.01 at 8/255.
         iterations: K (paper: 7).
         random_start: start at a uniform draw from the ball, as the authors' code does; Eq. 4 does not.
         draws: forward passes that a gradient is averaged over, see `over_draws`.
@@ -117,12 +125,13 @@ def pgd(
             run of K steps also gives the accuracy after every smaller number of steps.
 
     Returns:
-        Adversarial images, checked: `|x_adv - x|` <= eps, values in [0, 1].
+        Adversarial images, checked: `|x_adv - x|` <= eps in the norm, values in [0, 1].
 
     Raises:
         UsageError: an option out of range, or images that are not floats in [0, 1].
     """
-    noise = uniform(images, eps, generator) if random_start else torch.zeros_like(images)
+    ball = Ball(eps, norm)
+    noise = ball.draw(images, generator) if random_start else torch.zeros_like(images)
     gradient, loss = over_draws(draws), choose_loss(model, "cross-entropy", float32=float32_loss)
 
     def evaluate(done: int, _: Tensor, adversarial: Tensor) -> tuple[LossGradient, None]:
@@ -132,7 +141,7 @@ def pgd(
         return point, None
 
     rows, start = torch.arange(len(images), device=images.device), perturbed(images, noise)
-    return iterate(images, rows, start, iterations, evaluate, fixed_step(step, eps))[1]
+    return iterate(images, rows, start, iterations, evaluate, fixed_step(step, ball))[1]
 
 
 @checked("pgd-restarts")
@@ -142,6 +151,7 @@ def pgd_restarts(
     labels: Labels,
     *,
     eps: float = 8 / 255,
+    norm: Norm = "linf",
     step: float | None = None,
     iterations: int = 100,
     restarts: int = 5,
@@ -165,12 +175,13 @@ def pgd_restarts(
 
     All else is as in `pgd`; where no adversarial image was found, the iterate with the largest margin loss is returned.
     """
-    chosen, move = choose_loss(model, loss, mean_logits=mean_logits), fixed_step(step, eps)
+    ball, chosen = Ball(eps, norm), choose_loss(model, loss, mean_logits=mean_logits)
+    move = fixed_step(step, ball)
     # The logits of the first iterate, the image itself, also say which images are wrong at the start.
     first = over_draws(draws)(model, images, labels, chosen) if iterations else None
     worst = WorstCandidates(model, images, labels, draws, first)
-    restarted(worst, chosen, lambda: move, eps, iterations, restarts, generator, leave=True)
-    return finish_by_square(worst, eps, finish, generator)
+    restarted(worst, chosen, lambda: move, ball, iterations, restarts, generator, leave=True)
+    return finish_by_square(worst, ball, finish, generator)
 
 
 @checked("unbroken", returns_images=False)
@@ -187,10 +198,10 @@ def unbroken(
 
     This is the fastest way to a robust accuracy where any iterate counts: no image is evaluated twice.
     """
-    move, loss = fixed_step(step, eps), choose_loss(model, "cross-entropy")
+    ball, loss = Ball(eps), choose_loss(model, "cross-entropy")
     first = loss_gradient(model, images, labels, loss) if iterations else None
     worst = WorstCandidates(model, images, labels, first=first)
-    restarted(worst, loss, lambda: move, eps, iterations, leave=True)
+    restarted(worst, loss, lambda: fixed_step(step, ball), ball, iterations, leave=True)
     return ~worst.broken
 
 
@@ -198,7 +209,7 @@ def restarted(
     worst: WorstCandidates,
     loss: Loss,
     new_step: Callable[[], Step],
-    eps: float,
+    ball: Ball,
     iterations: int,
     restarts: int = 1,
     generator: torch.Generator | None = None,
@@ -211,7 +222,7 @@ def restarted(
         rows = worst.standing
         start = worst.images[rows]
         if run or random_start:
-            start = perturbed(start, uniform(start, eps, generator))
+            start = perturbed(start, ball.draw(start, generator))
         climb(worst, rows, start, iterations, loss, new_step(), leave=leave)
 
 
@@ -254,6 +265,7 @@ def greedy(
     labels: Labels,
     *,
     eps: float = 8 / 255,
+    norm: Norm = "linf",
     step: float | None = None,
     iterations: int = 20,
     loss: LossName = "margin",
@@ -274,7 +286,7 @@ def greedy(
         rules = [rule for rule in defaults if takes_rule(model, rule)] or defaults  # gradient_rule names the cause
     if not rules:
         raise UsageError("greedy: rules is empty; name at least one.")
-    chosen, move = choose_loss(model, loss, mean_logits=mean_logits), fixed_step(step, eps)
+    chosen, move = choose_loss(model, loss, mean_logits=mean_logits), fixed_step(step, Ball(eps, norm))
     worst = WorstCandidates(model, images, labels)
 
     def best_rule(_: int, rows: Tensor, adversarial: Tensor) -> tuple[LossGradient, Tensor]:

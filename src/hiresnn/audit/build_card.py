@@ -113,6 +113,8 @@ def build_card(
             attacks=list(config.attacks),
             command=about.command,
             target=about.target,
+            norm=config.norm,
+            replaced=config.replaced,
         ),
         environment=dict(about.environment),
         clean=share(worst.count(worst.bounds[0]), total),
@@ -478,7 +480,7 @@ def questions(screening: Record, without_gradient: Mapping[str, Broken], bound: 
     black_box = f"only {best} breaks {black[0]}, only PGD {black[1]} of {count} images" if boxes else without
     here, there = int(screening["margin"].sum()), int(screening["wider"].sum())
     left = int((~screening["unbounded"]).sum())
-    bounded = bound.radius < 1
+    bounded = bound.norm == "l2" or bound.radius < 1
     fails = bounded and here < (1 - SOME) * count and there < here + SOME * count
     wider = f"{WIDER} times {bound.label}" if bounded else "any bound, which is no larger"
     larger = f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}"

@@ -1,7 +1,8 @@
 """The card: the result of an audit as one JSON file with a versioned schema.
 
 Accuracies are in percent. A bound is an L-infinity radius in pixel units, written as text: "0.5/255", "8/255", or
-"inf" for the attack that only [0, 1] limits. `python -m hiresnn.audit.card > docs/card.schema.json` writes the schema.
+"inf" for the attack that only [0, 1] limits; in an audit in L2, "L2 0.5". `python -m hiresnn.audit.card >
+docs/card.schema.json` writes the schema.
 """
 
 from __future__ import annotations
@@ -105,6 +106,12 @@ class Setting(Part):
     attacks: list[str] = Field(description="Attacks that the user added to the preset.")
     command: str = Field(description="The command line that repeats this audit.")
     target: str | None = Field(default=None, description="The network as the command line names it.")
+    norm: Literal["linf", "l2"] = Field(
+        default="linf", description="What the bounds limit: the change of each pixel, or its Euclidean length."
+    )
+    replaced: dict[str, str] = Field(
+        default={}, description="Attacks of the preset without a form in this norm, and what ran in their place."
+    )
 
 
 class Check(Part):
@@ -390,6 +397,9 @@ class Card(Part):
     def _headline_on_curve(self) -> Card:
         if self.setting.headline not in [point.bound for point in self.curve]:
             raise ValueError(f"its curve lacks the headline bound {self.setting.headline!r}")
+        for point in self.curve:
+            if point.eps and point.bound.startswith("L2 ") != (self.setting.norm == "l2"):
+                raise ValueError(f"its bound {point.bound!r} is not one of the norm {self.setting.norm!r}")
         return self
 
 

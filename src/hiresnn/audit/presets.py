@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 from torch import Tensor
 
 from hiresnn.attacks import Attack, AttackSpec, Model, WorstCandidates
+from hiresnn.attacks.ball import Ball
 from hiresnn.attacks.catalog import BUILT_IN, attack_info
 from hiresnn.attacks.search import finish_by_square
 from hiresnn.audit.behaviour import OWN, ROUNDING, InstrumentedModel
-from hiresnn.calls import CLEAN, Bound, bound_at, parse_bound
+from hiresnn.calls import CLEAN, UNBOUNDED, Bound, bound_at, parse_bound, read_call
 from hiresnn.errors import UsageError, closest
 
 
@@ -29,7 +30,7 @@ class PlannedAttack:
     def at(self, bound: Bound, finish: Tensor | None = None) -> Attack:
         """The attack at that bound without the search that finishes it, or that search from the images `finish`."""
         options = {name: value for name, value in self.spec.options.items() if name != "finish" or not self.queries}
-        attack = replace(self.spec, options=options).at(bound.radius)
+        attack = replace(self.spec, options=options).at(bound.radius, "l2" if bound.norm == "l2" else None)
 
         def attacked(model: Model, images: Tensor, labels: Tensor) -> Tensor:
             assert isinstance(model, InstrumentedModel)
@@ -40,7 +41,7 @@ class PlannedAttack:
                     return attack(subject, images, labels)
                 worst = WorstCandidates(subject, images, labels)
                 worst.query(worst.standing, finish[worst.standing])
-                return finish_by_square(worst, bound.radius, self.queries, None)
+                return finish_by_square(worst, Ball(bound.radius, bound.norm), self.queries, None)
 
         return attacked
 
@@ -66,15 +67,22 @@ class PlannedAttack:
 
 def plan_attack(text: str, headline: Bound, defaults: Mapping[str, object] | None = None) -> PlannedAttack:
     """An attack from its text, with `defaults` for what it leaves out; a step is that at the headline and scales."""
-    spec = AttackSpec.parse(text, **(defaults or {}))
-    if "eps" in spec.options:
-        raise UsageError(f"attack {text!r} names eps, but an audit runs it at every bound; name --bounds instead.")
-    options = dict(spec.options)
+    for name, instead in (("eps", "--bounds"), ("norm", "--norm")):
+        if name in read_call(text, "attack").options:
+            raise UsageError(
+                f"attack {text!r} names {name}, but an audit runs it at every bound; name {instead} instead."
+            )
+    bound = {"eps": headline.radius, "norm": "l2"} if headline.norm == "l2" else {}
+    spec = AttackSpec.parse(text, **bound, **(defaults or {}))
+    if bound and "norm" not in spec.options:
+        raise UsageError(f"attack {text!r} has no L2 form (an option norm), so it cannot run within {headline.label}.")
+    options = {name: value for name, value in spec.options.items() if name not in bound}
     if "step" in options:
         options["relative_step"] = options.pop("step") / headline.radius
     return PlannedAttack(text, AttackSpec(spec.name, options, spec.rules))
 
 
+CURVE_L2 = ("0", "0.1", "0.25", "0.5", "1", "2", "inf")
 CURVE = ("0", "0.5/255", "1/255", "2/255", "4/255", "8/255", "16/255", "64/255", "inf")  # the default bounds
 PROTOCOL = ("fgsm", "pgd", "noise:kind=sign,draws=10")
 """Attacks that run alone on every image at every bound: the paper's two with the own gradient, and noise."""
@@ -103,6 +111,10 @@ class StageAttack(NamedTuple):
     choice: Choice = Choice.NONE  # which rules it runs under
     first: int | None = None  # only the first so many images; None means all
     top: bool = False  # only at the bound of the headline
+
+
+IN_L2 = {"sa-pgd": "momentum"}
+"""Attack of the presets without an L2 form -> what takes its place in L2, with the same options."""
 
 
 def stage_attack(
@@ -195,10 +207,11 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def planned(stage: Stage, selected: Sequence[str], model: InstrumentedModel) -> list[PlannedAttack]:
+def planned(stage: Stage, selected: Sequence[str], model: InstrumentedModel, norm: str = "linf") -> list[PlannedAttack]:
     """The attacks of a stage, each once; `selected` has the most successful rule first.
 
-    A loss that needs more classes than the model has gives way to the margin loss.
+    A loss that needs more classes than the model has gives way to the margin loss, and an attack without an L2 form to
+    the one in `IN_L2`, if `norm` is "l2".
     """
     # ASSG's statistics restart when an image leaves the batch, so it goes only with attacks that keep the batch.
     best, steady = selected[0], [rule for rule in selected if rule.partition("/")[0] != ADAPTIVE] or [OWN]
@@ -214,13 +227,18 @@ def planned(stage: Stage, selected: Sequence[str], model: InstrumentedModel) -> 
     }
     attacks: dict[str, PlannedAttack] = {}
     for template, choice, first, top in stage.attacks:
-        options = dict(template.options)
+        options, name = dict(template.options), template.name
+        name = IN_L2.get(name, name) if norm == "l2" else name
         if model.classes < {"dlr": 3, "dlr-targeted": 4}.get(str(options.get("loss")), 0):
             options["loss"] = "margin"
         for rules in choices[choice]:
-            spec = AttackSpec(template.name, options, tuple(rule for rule in rules if rule not in (OWN, ROUNDING)))
+            spec = AttackSpec(name, options, tuple(rule for rule in rules if rule not in (OWN, ROUNDING)))
             attacks.setdefault(str(spec), PlannedAttack(str(spec), spec, first=first, top=top))
     return list(attacks.values())
+
+
+HEADLINES = {"linf": "8/255", "l2": "0.5"}
+"""Norm -> the bound of the headline unless another is named; 0.5 is what most papers report in L2."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +246,7 @@ class AuditConfig:
     """The settings of an audit; a value that cannot be used raises UsageError."""
 
     preset: Preset | str = "quick"  # a name from `PRESETS`, or a preset of your own
-    eps: float | str = "8/255"  # the bound of the headline, as a number or as text
+    eps: float | str | None = None  # the bound of the headline, as a number or as text; None is 8/255, or 0.5 in L2
     bounds: tuple[str, ...] | None = None  # further bounds of the curve; None takes those of the preset
     attacks: tuple[str, ...] = ()  # in addition to the preset's, as text without eps; they run last, at every bound
     seed: int = 0  # of everything random
@@ -237,8 +255,12 @@ class AuditConfig:
     views: tuple[str, ...] = ()  # the network as deployed, see `hiresnn.exchange.VIEWS`: each is audited, too
     compile: bool | str = "auto"  # whether neurons of hiresnn are compiled; "auto": where that pays
     corruptions: bool = False  # whether the card also has the accuracy on corrupted images
+    norm: Literal["linf", "l2"] = "linf"  # what the bounds limit: each pixel, or the Euclidean length of the change
 
     def __post_init__(self) -> None:
+        if self.norm not in HEADLINES:
+            raise UsageError(f"norm is {self.norm!r}; {closest(self.norm, HEADLINES)}.")
+        object.__setattr__(self, "eps", HEADLINES[self.norm] if self.eps is None else self.eps)
         for name in ("bounds", "attacks"):
             if isinstance(text := getattr(self, name), str):  # one text alone
                 object.__setattr__(self, name, (text,))
@@ -246,7 +268,7 @@ class AuditConfig:
 
     @property
     def headline(self) -> Bound:
-        return parse_bound(self.eps)
+        return parse_bound(HEADLINES[self.norm] if self.eps is None else self.eps, self.norm)
 
     @property
     def curve(self) -> tuple[Bound, ...]:
@@ -255,10 +277,14 @@ class AuditConfig:
         if not headline.eps:
             raise UsageError("eps is 0, where there is nothing to attack; name a bound like 8/255.")
         if named is None:
-            relative = shares and headline.eps < 1
-            named = (*(bound_at(share * headline.eps).label for share in shares), "inf") if relative else CURVE
-        by_label = {bound.label: bound for bound in (CLEAN, *map(parse_bound, named), headline)}
-        return tuple(sorted(by_label.values()))
+            relative, whole = shares and headline != UNBOUNDED, CURVE_L2 if self.norm == "l2" else CURVE
+            named = (
+                (*(bound_at(share * headline.eps, self.norm).label for share in shares), "inf") if relative else whole
+            )
+        bounds = (CLEAN, *(parse_bound(text, self.norm) for text in named), headline)
+        if any(bound.norm != self.norm for bound in bounds if bound not in (CLEAN, UNBOUNDED)):
+            raise UsageError('the bounds are in L2; name norm="l2" (--norm l2) for an audit in this norm.')
+        return tuple(sorted({bound.label: bound for bound in bounds}.values()))
 
     @property
     def plan(self) -> Preset:
@@ -267,6 +293,12 @@ class AuditConfig:
         if self.preset not in PRESETS:
             raise UsageError(f"preset is {self.preset!r}; {closest(self.preset, PRESETS)}.")
         return PRESETS[self.preset]
+
+    @property
+    def replaced(self) -> dict[str, str]:
+        """Attacks of the preset that have no form in the norm, and what runs in their place."""
+        names = {attack.spec.name for stage in self.plan.stages for attack in stage.attacks if self.norm == "l2"}
+        return {name: f"it has no L2 form; {IN_L2[name]} ran with its options" for name in sorted(names & {*IN_L2})}
 
     @property
     def added(self) -> list[PlannedAttack]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from hiresnn.analysis import corruption_accuracy, mean_accuracy
 from hiresnn.attacks import Model, frozen, seeded, with_gradients
 from hiresnn.attacks.catalog import ATTACKS
-from hiresnn.attacks.gate import ROUNDING
+from hiresnn.attacks.gate import ROUNDING, distances, tolerance
 from hiresnn.audit.behaviour import OWN, ROUNDED_OFF, InstrumentedModel, weights_of
 from hiresnn.audit.build_card import NO_DOUBT, SPIKES, About, Evidence, build_card, conclude, subject_of
 from hiresnn.audit.card import (
@@ -207,6 +207,7 @@ def _about(
     options += [] if config.bounds is None else [f"bounds={list(config.bounds)!r}"]
     options += [f"attacks={list(config.attacks)!r}"] if config.attacks else []
     options += [f"twins={{{', '.join(f'{title!r}: ...' for title in twins)}}}"] if twins else []
+    options += ["norm='l2'"] if config.norm == "l2" else []
     options += ["corruptions=True"] if config.corruptions else []
     options += [] if config.batch_size == AuditConfig.batch_size else [f"batch_size={config.batch_size}"]
     call = f"hiresnn.run_audit(model, images, labels, {', '.join(options)}"
@@ -376,8 +377,9 @@ def verify(
         problems.append("the network's weights are not those that the card names")
     # Comparisons with NaN are false.
     require(((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(1), "have pixels outside [0, 1] or not finite")
-    near = (adversarial - clean).abs().double() <= torch.from_numpy(eps).view(-1, 1, 1, 1) + ROUNDING
-    require(near.flatten(1).all(1), "are further from the clean image than eps")
+    norm = card.setting.norm
+    near = distances(clean, adversarial, norm) <= torch.from_numpy(eps) + tolerance(clean, norm)
+    require(near, "are further from the clean image than eps")
     positions = [*index, *card.unbroken]
     distinct = len(set(positions)) == len(positions) and all(0 <= place < card.data.images for place in positions)
     if not distinct or card.unbroken != sorted(card.unbroken):
@@ -442,7 +444,8 @@ def _count_faults(card: Card, eps: np.ndarray[Any, Any]) -> Iterator[str]:
     clean, rows = card.clean, {row.label: row for row in card.attacks}
     if len(card.unbroken) != card.curve[-1].worst.count:
         yield f"{len(card.unbroken)} images stand, but the curve ends with {card.curve[-1].worst.count}"
-    curve = AuditConfig(eps=card.setting.headline, bounds=tuple(card.setting.bounds)).curve
+    setting = card.setting
+    curve = AuditConfig(eps=setting.headline, bounds=tuple(setting.bounds), norm=setting.norm).curve
     bounds = [bound.label for bound in curve]
     if not bounds == card.setting.bounds == [point.bound for point in card.curve]:
         yield f"the points of the curve are not those of an audit at {', '.join(bounds)}"

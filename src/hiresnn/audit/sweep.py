@@ -23,6 +23,7 @@ from torch import Tensor
 
 from hiresnn.attacks import LOSSES, Attack, AttackSpec, Model, check, fgsm, frozen, loss_gradient
 from hiresnn.attacks.adaptive import MomentumStep
+from hiresnn.attacks.ball import Ball
 from hiresnn.attacks.gate import perturbed, uniform
 from hiresnn.attacks.iterative import Step, fixed_step
 from hiresnn.attacks.losses import margin
@@ -30,7 +31,7 @@ from hiresnn.audit.behaviour import OWN, ROUNDING, Cost, InstrumentedModel, seed
 from hiresnn.audit.card import Check, Longer, Randomness, Tried, Voted
 from hiresnn.audit.draws import MOST, TOLERANCE, VOTES, HardestImages, draws_needed
 from hiresnn.audit.presets import DIRECTIONS, PRESETS, PROTOCOL, AuditConfig, PlannedAttack, Stage, plan_attack, planned
-from hiresnn.calls import Bound
+from hiresnn.calls import UNBOUNDED, Bound
 from hiresnn.checks import correct, fingerprint, require_classes
 from hiresnn.errors import UsageError
 from hiresnn.progress import Progress
@@ -159,7 +160,7 @@ class AuditResult:
                 self.selected, self.dropped = select_rules(self.screened, stage.most)
                 if self.model.random and not number:
                     self._converge()
-                self._sweep(planned(stage, self.selected, self.model))
+                self._sweep(planned(stage, self.selected, self.model, self.config.norm))
             self._sweep([*self.transfers, *self.config.added])
             if self.random:
                 self._vote()
@@ -200,9 +201,10 @@ class AuditResult:
 
     def _last_iterates(self, rows: slice) -> Record:
         def attack(model: Model, images: Tensor, labels: Tensor) -> Tensor:
-            eps, step = self.headline.radius, MomentumStep(self.headline.radius, STEPS)
+            ball = Ball(self.headline.radius, self.headline.norm)
+            step = MomentumStep(ball, STEPS)
             with self.model.under(self.selected[0]):
-                return trace_pgd(model, images, labels, eps=eps, iterations=STEPS, loss="margin", step=step).last
+                return trace_pgd(model, images, labels, ball, iterations=STEPS, loss="margin", step=step).last
 
         broken, adversarial = self._broken(attack, self.headline, rows)
         return {"adversarial": adversarial.cpu().numpy(), "broken": broken.cpu().numpy()}
@@ -232,11 +234,16 @@ class AuditResult:
         screening = once = 0
         for stage in self.config.plan.stages:
             rules = [rule for rule in stage.rules if self.model.takes(rule)]
-            steps = planned(stage, rules[: stage.most], self.model)
+            steps = planned(stage, rules[: stage.most], self.model, self.config.norm)
             attacks += len([attack for attack in steps if not attack.top])
             once += len([attack for attack in steps if attack.top])
             screening += len(rules) + 3 + len(self.transfers)
         return screening + once + attacks * (len(self.bounds) - 1)
+
+    def _advance(self, phase: str, label: str, bound: Bound) -> None:
+        """Report the attack that begins, and how many images stand at its bound in the worst case so far."""
+        standing = f"{self.worst.count(bound)} of {len(self.images)} stand"
+        self.task.advance(1, f"{phase}: {label} at {bound.label}, {standing}")
 
     def _protocol(self, text: str) -> dict[str, Tensor]:
         """One attack of the protocol with the own gradient as it is: bound -> images that it breaks alone."""
@@ -244,7 +251,7 @@ class AuditResult:
         before = self.worst.level == 0
         broken = {self.bounds[0].label: before}
         for bound in self.bounds[1:]:
-            self.task.advance(1, f"{attack.label} at {bound.label}")
+            self._advance("paper's protocol", attack.label, bound)
             broken[bound.label] = now = before.clone()
             now[self._attack("alone", attack, bound, (~before).nonzero()[:, 0])] = True
             if not attack.follows_gradient:  # a draw within a small bound is a draw within every larger one
@@ -262,13 +269,13 @@ class AuditResult:
             key += f" {stage.iterations} {stage.directions}"
         self.screened, self.without_gradient = {}, {}
         for rule in filter(self.model.takes, stage.rules):
-            self.task.advance(1, f"screening {rule} at {bound.label}")
+            self._advance("screening", rule, bound)
             work = partial(screen_rule, self.model, rule, images, labels, bound, stage.iterations, stage.directions)
             self.screened[rule] = self._unit(f"{key} {rule}", work)
         texts = [f"square:queries={stage.queries}"]
         texts += [f"noise:kind={kind},draws={stage.noise}" for kind in ("uniform", "sign")]
         for attack in [*(plan_attack(text, self.headline) for text in texts), *self.transfers]:
-            self.task.advance(1, f"screening {attack.label} at {bound.label}")
+            self._advance("screening", attack.label, bound)
             broken = self._alone(f"{key} {attack.label}", attack.at(bound), bound, sample)
             self.without_gradient[attack.label] = broken
 
@@ -282,8 +289,7 @@ class AuditResult:
             for attack in attacks:
                 if attack.top and bound != self.headline:
                     continue
-                standing = f"{self.worst.count(bound)} of {len(self.images)} stand"
-                self.task.advance(1, f"{attack.label} at {bound.label}: {standing}")
+                self._advance("attacks", attack.label, bound)
                 rows = self.worst.standing(bound, gradient=attack.follows_gradient)
                 if larger is not None:
                     rows = rows[self.worst.level[rows] <= self.bounds.index(larger)]
@@ -342,7 +348,7 @@ class AuditResult:
         """Call the network once more on what the attack returns: (which images are wrong, the adversarial images)."""
         images, labels = self.images[rows], self.labels[rows]
         adversarial = attack(self.model, images, labels).detach()
-        check(images, adversarial, eps=bound.radius)
+        check(images, adversarial, eps=bound.radius, norm=bound.norm)
         with torch.no_grad():
             return ~correct(self.model(adversarial), labels), adversarial
 
@@ -410,14 +416,14 @@ def trace_pgd(
     model: Model,
     images: Tensor,
     labels: Int64[Tensor, " batch"],
+    ball: Ball,
     *,
-    eps: float,
     iterations: int,
     loss: str,
     step: Step | None = None,
 ) -> PgdTrace:
     """Run PGD from the images, by default with steps of eps / 4; no image leaves the batch."""
-    step = step or fixed_step(eps / 4, eps)
+    step = step or fixed_step(ball.eps / 4, ball)
     adversarial, looks = images, []
     for iteration in range(iterations + 1):
         looks.append(look := loss_gradient(model, adversarial, labels, LOSSES[loss]))
@@ -463,15 +469,16 @@ def screen_rule(
     I3); whether nothing succeeded although the loss was still `rising` (I4).
     """
     with model.under(rule):
-        single = fgsm(model, images, labels, eps=bound.radius)
+        single = fgsm(model, images, labels, eps=bound.radius, norm=bound.norm)
     with torch.no_grad():
         one_step = ~correct(model(single), labels)
 
-    def run(eps: float, steps: int, loss: str) -> PgdTrace:
+    def run(reach: Bound, steps: int, loss: str) -> PgdTrace:
         with model.under(rule):  # a rule with statistics starts each run afresh
-            return trace_pgd(model, images, labels, eps=min(eps, 1.0), iterations=steps, loss=loss)
+            ball = Ball(reach.radius, reach.norm)
+            return trace_pgd(model, images, labels, ball, iterations=steps, loss=loss)
 
-    entropy, margins = (run(bound.radius, iterations, loss) for loss in ("cross-entropy", "margin"))
+    entropy, margins = (run(bound, iterations, loss) for loss in ("cross-entropy", "margin"))
     broken, zero = entropy.wrong.any(0), entropy.gradient.flatten(1) == 0
     arrays = {
         "fgsm": one_step,
@@ -479,8 +486,8 @@ def screen_rule(
         "margin": margins.wrong.any(0),
         # Margins of different rules are compared, so all are in units of the network's logits.
         "reached": torch.maximum(entropy.margin, margins.margin) * (model.own_scale if rule == OWN else model.scale),
-        "wider": run(WIDER * bound.radius, iterations, "margin").wrong.any(0),
-        "unbounded": run(1.0, iterations // 2, "margin").wrong.any(0),
+        "wider": run(replace(bound, eps=WIDER * bound.radius), iterations, "margin").wrong.any(0),
+        "unbounded": run(UNBOUNDED, iterations // 2, "margin").wrong.any(0),
         "zero": zero.all(1),
         "zero_pixels": zero.float().mean(1),
         "unstable": instability(model, entropy.last, labels, directions),

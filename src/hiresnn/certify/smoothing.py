@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from hiresnn.attacks.ball import unit
 from hiresnn.attacks.gate import Images, Labels, Model, frozen, seeded, with_gradients
 from hiresnn.checks import require_batch, require_logits
 from hiresnn.errors import UsageError
@@ -239,7 +240,7 @@ def attack_smoothed(
                     ):
                         break
                     (gradient,) = torch.autograd.grad(F.cross_entropy(logits, label.expand(draws)), start)
-                    moved = (start + step * F.normalize(gradient.flatten(), dim=0).view_as(image)).detach().clamp(0, 1)
+                    moved = (start + step * unit(gradient[None])[0]).detach().clamp(0, 1)
                 low, high = 0.0, 1.0
                 for _ in range(8 if reached else 0):
                     middle = (low + high) / 2

@@ -25,6 +25,7 @@ def audit(
     weights: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
     timesteps: Annotated[int | None, typer.Option(min=1, metavar="T")] = None,
     images: Annotated[int | None, typer.Option("--images", "--limit", min=1, metavar="N")] = None,
+    norm: Annotated[Literal["linf", "l2"], typer.Option()] = "linf",
     eps: Annotated[str | None, typer.Option(metavar="BOUND")] = None,
     bounds: Annotated[str | None, typer.Option(metavar="LIST")] = None,
     attacks: Annotated[
@@ -52,6 +53,7 @@ def audit(
 
     - hiresnn audit runs/mine --preset standard --twin runs/mine-seed1 --as int8
     - hiresnn audit examples/snntorch_digits.py:network --data digits
+    - hiresnn audit runs/mine --norm l2 --eps 0.5 --bounds 0.25,1.0
     - hiresnn audit --verify runs/mine/audit/card.json
 
     Options:
@@ -66,7 +68,9 @@ def audit(
         timesteps: T of a network of FILE.py:FUNCTION that takes one timestep per call. Networks that loop over time by
             themselves are recognised (docs/papers.md).
         images: Number of test images, balanced over classes; default: the preset's.
-        eps: Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255.
+        norm: What a bound limits: linf the change of each pixel, l2 its Euclidean length over the image.
+        eps: Bound at which the headline reports accuracy, for example 8/255; default: the recipe's, or 8/255; 0.5 in
+            L2.
         bounds: Bounds of the table, separated by commas; inf means no bound; default: the preset's.
         attacks: An additional attack at every bound, without eps, such as mine.py:my_attack or 'apgd(loss=dlr,
             rule=arctan(alpha=4))'. A step is that at --eps and scales with the bound. May be repeated.
@@ -75,7 +79,7 @@ def audit(
             (docs/deploy.md). May be repeated.
         corruptions: Measure the accuracy on images with twelve corruptions at five severities, too (event grids: six).
         seed: Seed of all random numbers.
-        out: Folder for the results; default: RUN/audit, or a folder in audits/.
+        out: Folder for the results; default: RUN/audit, or a folder in audits/; with -l2 at its end in L2.
         replace: Let a smaller audit replace the results of a larger one.
         verify: Run no attack. Check the adversarial images beside this card.json against the network and the card.
             TARGET may be left out if it is a run folder or a .safetensors file.
@@ -103,7 +107,7 @@ def audit(
     unique = tuple(dict.fromkeys(views or ()))
     of_events = [text for text in attacks or () if read_call(text, "attack").name in EVENT_ATTACKS]
     added = tuple(text for text in attacks or () if text not in of_events)
-    config = AuditConfig(preset, eps or "8/255", curve, added, seed, batch, views=unique, corruptions=corruptions)
+    config = AuditConfig(preset, eps, curve, added, seed, batch, views=unique, corruptions=corruptions, norm=norm)
     events = None
     if threat != "frames":
         events = EventConfig(threat, preset=preset, headline=budget, attacks=tuple(of_events), seed=seed)
@@ -127,6 +131,8 @@ def audit(
         return
     conclusion = card.conclusion
     display(table(card))
+    for name, reason in card.setting.replaced.items():
+        print(f"{name} did not run: {reason}.")
     if card.corruptions:
         print(f"Accuracy on corrupted images, the mean over severities: {card.corruptions.mean:.1f} %")
     display(conclusion.headline, soft_wrap=True, style="bold")

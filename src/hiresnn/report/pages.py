@@ -20,6 +20,7 @@ from hiresnn.app.recipe import Recipe, flatten
 from hiresnn.app.train import training_cost
 from hiresnn.audit.card import Card, Point, Share, read_card
 from hiresnn.audit.run import CARD as CARD_NAME
+from hiresnn.calls import L2
 from hiresnn.errors import HiresnnError, RunError, UsageError
 from hiresnn.report import charts, words
 from hiresnn.report.charts import Chart, Dot, Series, legend, number_axis
@@ -236,10 +237,10 @@ def compared(tables: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, list[
 
 
 def all_bounds(runs: Sequence[Run]) -> list[str]:
-    """The bounds of all cards in increasing order, the unbounded attack last."""
+    """The bounds of all cards in increasing order, those in L2 after the others, the unbounded attack last."""
     points = [point for run in runs if run.card for point in run.card.curve]
     eps = {point.bound: math.inf if point.eps is None else point.eps for point in points}
-    return sorted(eps, key=lambda bound: eps[bound])
+    return sorted(eps, key=lambda bound: (math.isinf(eps[bound]), bound.startswith(L2), eps[bound]))
 
 
 def audit_page(card: Card) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from hiresnn.calls import L2
+
 MISSING, UNBOUNDED = "–", "inf"
 LONGEST = 300  # characters of a setting
 
@@ -34,8 +36,11 @@ def bound(label: str) -> str:
 
 def ticks(labels: list[str]) -> tuple[list[str], str]:
     """Short names of bounds for an axis, and the label of the axis, which holds the unit if all bounds share it."""
-    shared = all(label.endswith("/255") or label in ("0", UNBOUNDED) for label in labels)
+    in_l2 = [label.startswith(L2) for label in labels if label not in ("0", UNBOUNDED)]
+    shared = not any(in_l2) and all(label.endswith("/255") or label in ("0", UNBOUNDED) for label in labels)
     short = ["∞" if label == UNBOUNDED else label.removesuffix("/255") if shared else label for label in labels]
+    if any(in_l2):
+        return (short, "bound") if not all(in_l2) else ([label.removeprefix(L2) for label in short], "bound in L2")
     return short, "bound on each pixel (L∞), in 1/255" if shared else "bound on each pixel (L∞)"
 
 
