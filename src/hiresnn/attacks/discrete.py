@@ -95,6 +95,7 @@ class Path:
         self.length = torch.zeros(count, dtype=torch.long, device=like.cell.device)
 
     def append(self, rows: Tensor, moves: Moves, kept: Tensor) -> None:
+        """Add those of the `moves` of some rows that are kept."""
         row, move = kept.nonzero(as_tuple=True)
         position = (self.length[rows, None] + kept.cumsum(1) - 1)[row, move]
         for part, new in zip(self.moves, moves, strict=True):
@@ -109,19 +110,15 @@ def climb(batch: Batch, propose: Proposal, candidates: int) -> None:
     are tried together. The group with the largest rise of the loss per root of its number is made. Where none raises
     the loss, the first candidates are made unconfirmed, in every such round twice as many, to leave the plateau.
     """
-    count, device = len(batch.clean), batch.clean.device
+    device, path = batch.clean.device, None
     rows, cells = batch.all, batch.clean.clone()
-    spent, stalls = torch.zeros(2, count, dtype=torch.long, device=device)
-    broken, path, loss = torch.zeros(count, dtype=torch.bool, device=device), None, None
+    spent, stalls = torch.zeros(2, len(rows), dtype=torch.long, device=device)
+    broken = torch.zeros_like(rows, dtype=torch.bool)
+    loss = batch.loss(expected_logits(batch.model, batch.grids), rows)
     while len(rows):
         moves = propose(rows, cells[rows]).best(candidates)
         width = moves.cell.shape[1]
-        if path is None or loss is None:
-            path, nothing = (
-                Path(moves, count, batch.budget),
-                torch.zeros(count, 1, width, dtype=torch.bool, device=device),
-            )
-            loss = batch.query(rows, cells, moves, nothing)[0][:, 0]
+        path = path or Path(moves, len(broken), batch.budget)
         left = (batch.budget - spent)[rows, None]
         usable = (moves.gain > -torch.inf) & (moves.cost <= left)
         alone = torch.eye(width, dtype=torch.bool, device=device) & usable[:, None]
@@ -179,37 +176,23 @@ def reduce(batch: Batch, rows: Tensor, path: Path) -> None:
 
 
 def in_order(batch: Batch, moves: Moves) -> None:
-    """Make the first k moves for rising k, record the smallest k that misclassifies: steps, then bisection."""
-    rows, width = batch.all, moves.cell.shape[1]
+    """Make the first k moves for rising k until the sample is misclassified, bisect, and record the smallest k."""
+    column = torch.arange(moves.cell.shape[1], device=batch.all.device)
     spent = (moves.cost * (moves.gain > -torch.inf)).cumsum(1)
-    usable = (moves.gain > -torch.inf) & (spent <= batch.budget)
-    length, column = usable.sum(1), torch.arange(width, device=rows.device)
-
-    def wrong(rows: Tensor, numbers: Tensor) -> Tensor:
+    length = ((moves.gain > -torch.inf) & (spent <= batch.budget)).sum(1)
+    low, high = torch.zeros_like(length), length + 1  # the most moves that break nothing, the fewest that break
+    rows, step = batch.all, 1
+    while len(rows):
+        middle, longer = (low + high) // 2, length.clamp(max=step)
+        numbers = torch.where(high > length, longer, middle)[rows]
         kept = (column < numbers[:, None])[:, None]
-        return batch.query(rows, batch.clean[rows], moves.rows(rows), kept)[1][:, 0]
-
-    low, high = torch.zeros_like(length), torch.zeros_like(length)
-    step = 1
-    while len(rows):
-        numbers = length[rows].clamp(max=step)
-        broken = wrong(rows, numbers)
-        high[rows[broken]] = numbers[broken]
-        low[rows[~broken]] = numbers[~broken]
-        rows = rows[~broken & (numbers < length[rows])]
-        step = max(step + 1, int(step * LADDER))
-    rows = ((high > 0) & (high - low > 1)).nonzero()[:, 0]
-    while len(rows):
-        middle = (low[rows] + high[rows]) // 2
-        broken = wrong(rows, middle)
-        high[rows[broken]] = middle[broken]
-        low[rows[~broken]] = middle[~broken]
+        broken = batch.query(rows, batch.clean[rows], moves.rows(rows), kept)[1][:, 0]
+        high[rows[broken]], low[rows[~broken]] = numbers[broken], numbers[~broken]
         rows = rows[high[rows] - low[rows] > 1]
-    rows = (high > 0).nonzero()[:, 0]
-    kept = column < high[rows, None]
-    batch.record(
-        rows, moves.rows(rows).made(batch.clean[rows], kept), spent[rows].gather(1, high[rows, None] - 1)[:, 0]
-    )
+        step = max(step + 1, int(step * LADDER))
+    rows = (high <= length).nonzero()[:, 0]
+    made = moves.rows(rows).made(batch.clean[rows], column < high[rows, None])
+    batch.record(rows, made, spent[rows].gather(1, high[rows, None] - 1)[:, 0])
 
 
 @checked_events("topk")

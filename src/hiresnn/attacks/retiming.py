@@ -6,10 +6,9 @@ a price times the expected number of moves; the price of a sample rises while it
 """
 
 import torch
-from torch import Tensor
 
 from hiresnn.attacks.discrete import Batch, Path, reduce
-from hiresnn.attacks.events import Found, Grids, Moves, Retiming, Threat, checked_events
+from hiresnn.attacks.events import Found, Grids, Retiming, Threat, checked_events
 from hiresnn.attacks.gate import Labels, Model
 from hiresnn.checks import correct
 from hiresnn.errors import UsageError
@@ -71,17 +70,11 @@ def relaxed(
         path = path or Path(moves, len(grids), moves.cell.shape[1])
         spent = (moves.cost * kept).sum(1)
         better = wrong & (spent < batch.budgets)
-        _keep(path, better, moves, kept)
+        path.length[better] = 0
+        path.append(batch.all[better], moves.rows(better), kept[better])
         batch.record(batch.all[better], hard[better], spent[better])
         price = torch.where(wrong, price * CHANGE, price / CHANGE)
     broken = batch.budgets.isfinite().nonzero()[:, 0]
     if path is not None and len(broken):
         reduce(batch, broken, path)
     return batch.found
-
-
-def _keep(path: Path, rows: Tensor, moves: Moves, kept: Tensor) -> None:
-    """Replace the paths of some rows by the first moves, those that are kept."""
-    for part, new in zip(path.moves, moves, strict=True):
-        part[rows] = new[rows]
-    path.length[rows] = kept[rows].sum(1)

@@ -90,19 +90,15 @@ def build_card(
         eps = None if math.isinf(bound.eps) else bound.eps
         shares["gradient"] = share(worst.count(bound, gradient=True), total)
         curve[bound.label] = parts.Point(bound=bound.label, eps=eps, **shares)
-    headline, classes = curve[config.headline.label], list(about.classes or map(str, range(result.model.classes)))
+    headline, named = curve[config.headline.label], heading(result.model, about, result.images)
     with frozen(result.model):
-        activity, gallery = _activity(result), _gallery(result, classes)
+        activity, gallery = _activity(result), _gallery(result, named["data"].classes)
     checks = list(result.checks)
     if activity:
         silent = ", ".join(layer.name for layer in activity if not layer.clean)
         checks.append(outcome(SPIKES, not silent, "every layer spikes", f"no neuron of {silent} ever spikes"))
-    size, subject = list(result.images.shape[1:]), subject_of(result.model, about)
     return parts.Card(
-        hiresnn=__version__,
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        subject=subject,
-        data=parts.Images(name=about.data, split=about.split, images=total, classes=classes, size=size),
+        **named,
         setting=parts.Setting(
             preset=preset,
             seed=config.seed,
@@ -116,7 +112,6 @@ def build_card(
             norm=config.norm,
             replaced=config.replaced,
         ),
-        environment=dict(about.environment),
         clean=share(worst.count(worst.bounds[0]), total),
         curve=list(curve.values()),
         unbroken=worst.standing(worst.bounds[-1]).tolist(),
@@ -129,7 +124,7 @@ def build_card(
             rules=list(reports.values()),
             selected=result.selected,
             dropped=result.dropped,
-            refused=_refused(result) if subject.neurons else {},
+            refused=_refused(result) if named["subject"].neurons else {},
         ),
         checks=checks,
         conclusion=conclude(
@@ -148,6 +143,18 @@ def build_card(
         corruptions=corruptions,
         random=result.random,
     )
+
+
+def heading(model: InstrumentedModel, about: About, images: Tensor) -> dict[str, Any]:
+    """The fields with which the card of every audit begins: version, date, network, data and environment."""
+    classes, size = list(about.classes or map(str, range(model.classes))), list(images.shape[1:])
+    return {
+        "hiresnn": __version__,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "subject": subject_of(model, about),
+        "data": parts.Images(name=about.data, split=about.split, images=len(images), classes=classes, size=size),
+        "environment": dict(about.environment),
+    }
 
 
 def subject_of(model: InstrumentedModel, about: About) -> parts.Subject:

@@ -6,7 +6,7 @@ card is events.json; events.npz holds the broken samples with their adversarial 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, Literal
@@ -24,12 +24,11 @@ from hiresnn.audit import card as parts
 from hiresnn.audit.behaviour import OWN, ROUNDING, Cost, InstrumentedModel, seed_of, weights_of
 from hiresnn.audit.card import share
 from hiresnn.audit.run import ArrayCache, Verification, packed, read_archive
-from hiresnn.audit.sweep import Record, Units
+from hiresnn.audit.sweep import Record, Units, cost_of, unit
 from hiresnn.checks import correct, fingerprint
 from hiresnn.errors import AttackError, UsageError
 from hiresnn.files import write_atomically
 from hiresnn.progress import Progress
-from hiresnn.version import __version__
 
 CARD, ARCHIVE = "events.json", "events.npz"
 FIELDS = {"index": "i", "budget": "i", "label": "i", "adversarial": "u", "clean": "u"}
@@ -38,7 +37,6 @@ LADDER = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Budgets of the table; the card has the smallest budget of every sample, and so the whole curve."""
 RULES = (ROUNDING, "arctan", "straight-through", "bptr", "conversion", "assg")
 RANDOM, BASE = "random(draws=3)", "topk"
-SPENT = ("forward", "backward", "seconds")
 PICTURES = 6
 
 
@@ -187,29 +185,25 @@ class Search:
         self.task.advance(1, label)
         self.costs[label], budgets = Cost(), []
         for rows in torch.split(torch.arange(len(self.grids))[:first], self.config.batch_size):
-            record = self._attacked(f"{label} {rows[0]}-{rows[-1] + 1}", text, rule, rows)
+            key = f"{label} {rows[0]}-{rows[-1] + 1}"
+            record = unit(self.network, self.cache, self.config.seed, key, partial(self._attacked, text, rule, rows))
             spent, adversarial = torch.from_numpy(record["budget"]), torch.from_numpy(record["adversarial"])
             better = spent < self.smallest[rows]
             self.smallest[rows[better]], self.made[rows[better]] = spent[better], adversarial[better].to(self.made)
             for sample in rows[better & (spent > 0)].tolist():
                 self.by[sample] = label
-            self.costs[label].add(Cost(**{name: record[name].item() for name in SPENT}))
+            self.costs[label].add(cost_of(record))
             budgets.append(spent)
         self.found[label] = torch.cat(budgets)
         return self.found[label]
 
-    def _attacked(self, key: str, text: str, rule: str, rows: Tensor) -> Record:
-        """Budgets and grids of a batch and what they cost, from the cache if they are there."""
-        record, rows = self.cache.get(key), rows.to(self.grids.device)
-        if record is None:
-            attack, grids, labels = EventAttackSpec.parse(text), self.grids[rows], self.labels[rows]
-            with self.network.measured(seed_of(self.config.seed, key)) as cost, self.network.under(rule):
-                result = attack(self.network, grids, labels, threat=self.threat, budget=self.config.budget)
-            cells = result.grids.cpu().numpy().astype(np.uint8)
-            record = {"budget": result.budgets.cpu().numpy(), "adversarial": cells}
-            record |= {name: np.asarray(getattr(cost, name)) for name in SPENT}
-            self.cache[key] = record
-        return record
+    def _attacked(self, text: str, rule: str, rows: Tensor) -> Record:
+        """Smallest budgets of a batch under an attack and a rule, and its grids."""
+        attack, rows = EventAttackSpec.parse(text), rows.to(self.grids.device)
+        grids, labels, budget = self.grids[rows], self.labels[rows], self.config.budget
+        with self.network.under(rule):
+            found = attack(self.network, grids, labels, threat=self.threat, budget=budget)
+        return {"budget": found.budgets.cpu().numpy(), "adversarial": found.grids.byte().cpu().numpy()}
 
     def preset(self, plan: Preset) -> tuple[tuple[Tensor, Tensor], ...]:
         """Run all attacks; return budgets of the gradient attacks beside those of the search, and of random moves."""
@@ -271,17 +265,17 @@ def audit_events(
     threat = parse_threat(config.threat, config.grid)
     require_grids(grids, labels, threat.grid)
     network = InstrumentedModel(model, grids)
-    identity = (1, str(threat), network.weights, network.digest, config.budget, config.seed, config.batch_size)
+    identity = (2, str(threat), network.weights, network.digest, config.budget, config.seed, config.batch_size)
     data = about.identity or (fingerprint([("grids", grids), ("labels", labels)]),)
     work = f"cache-{seed_of(0, repr((identity, data))):016x}"
     cache: Units = ArrayCache(Path(folder) / work) if folder else dict[str, Record]()
     search = Search(network, grids, labels, config, cache, progress or Progress(quiet=True))
-    classes = list(about.classes or map(str, range(network.classes)))
+    named = build_card.heading(network, about, grids)
     with frozen(network):
         blind = search.preset(PRESETS[config.preset])
         slopes = [loss_gradient(network, *batch, margin).gradient for batch in _batches(grids, labels)]
         zero, checks = float((torch.cat(slopes).flatten(1) == 0).all(1).float().mean()), network.checks(0)
-        gallery = _gallery(search, classes)
+        gallery = _gallery(search, named["data"].classes)
     smallest, base, random = search.smallest, search.found[BASE], search.found[RANDOM]
     right, total = smallest > 0, len(grids)
     curve = [
@@ -290,15 +284,10 @@ def audit_events(
     ]
     verdict, sentence, reasons = conclude(curve, config, blind, zero, checks, threat)
     card = EventCard(
-        hiresnn=__version__,
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        subject=build_card.subject_of(network, about),
-        data=parts.Images(
-            name=about.data, split=about.split, images=total, size=list(grids.shape[1:]), classes=classes
-        ),
+        **named,
         threat=str(threat), preset=config.preset, headline=config.headline, budget=config.budget, seed=config.seed,
         batch_size=config.batch_size, attacks=search.rows(), command=about.command, target=about.target,
-        environment=dict(about.environment), clean=share(int(right.sum()), total), curve=curve,
+        clean=share(int(right.sum()), total), curve=curve,
         smallest=[None if value == np.inf else int(value) for value in smallest.tolist()],
         median=_median(smallest[right]), zero_gradients=zero, checks=checks, verdict=verdict,
         conclusion=sentence, reasons=reasons, gallery=gallery,
@@ -306,8 +295,7 @@ def audit_events(
     if folder is not None:
         broken = (right & smallest.isfinite()).nonzero()[:, 0]
         arrays = {"index": broken, "budget": smallest[broken].long(), "label": labels.cpu()[broken]}
-        pairs = {"adversarial": search.made, "clean": grids.cpu()}
-        arrays |= {name: cells[broken].to(torch.uint8) for name, cells in pairs.items()}
+        arrays |= {"adversarial": search.made[broken].byte(), "clean": grids.cpu()[broken].byte()}
         write_atomically(Path(folder) / ARCHIVE, packed({name: value.numpy() for name, value in arrays.items()}))
         write_atomically(Path(folder) / CARD, (card.model_dump_json(indent=2) + "\n").encode())
     return card

@@ -321,7 +321,7 @@ class AuditResult:
             key = f"{phase} {attack.label} at {bound.label} {digest} {start}-{stop}"
             record = self._unit(key, partial(self._broken_with_finish, attack, bound, batch))
             broken, images = torch.from_numpy(record["broken"]), torch.from_numpy(record["adversarial"])
-            first, cost = torch.from_numpy(record["before_finish"]), replace(_cost(record), attacked=len(batch))
+            first, cost = torch.from_numpy(record["before_finish"]), replace(cost_of(record), attacked=len(batch))
             for part, gradient, spent in ((first, attack.follows_gradient, cost), (~first, False, Cost())):
                 by_image = dict(zip(broken[part].tolist(), images[part], strict=True))
                 self.worst.update(attack.label, bound, by_image, spent, gradient=gradient)
@@ -356,17 +356,24 @@ class AuditResult:
         """The result of one unit of work with its cost, from the cache if it is there."""
         if self.model.gradient_draws != self.model.draws:
             key += f" {self.model.gradient_draws} draws"
-        record = self.cache.get(key)
-        if record is None:
-            with self.model.measured(seed_of(self.config.seed, key)) as cost:
-                result = work()
-            record = {**result, **{name: np.asarray(value) for name, value in vars(cost).items()}}
-            self.cache[key] = record
-        self.cost.add(_cost(record))
+        record = unit(self.model, self.cache, self.config.seed, key, work)
+        self.cost.add(cost_of(record))
         return record
 
 
-def _cost(record: Record) -> Cost:
+def unit(model: InstrumentedModel, cache: Units, seed: int, key: str, work: Callable[[], Record]) -> Record:
+    """The result of one unit of work, which draws from a seed of its own, with its cost; from the cache if there."""
+    record = cache.get(key)
+    if record is None:
+        with model.measured(seed_of(seed, key)) as cost:
+            result = work()
+        record = {**result, **{name: np.asarray(value) for name, value in vars(cost).items()}}
+        cache[key] = record
+    return record
+
+
+def cost_of(record: Record) -> Cost:
+    """What a unit of work cost."""
     return Cost(**{name: record[name].item() for name in vars(Cost())})
 
 
