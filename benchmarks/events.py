@@ -1,13 +1,13 @@
-"""Choose settings of training on event grids on held-out samples.
+"""Choose settings of training on event grids on held-out samples, or measure the chosen ones on the test set.
 
     python benchmarks/events.py saccade-digits --out choice --set data.holdout_images=200 --set snn.epochs=6 \\
         --row "traditional" method=traditional --row "hire 0.02" noise.step=0.02 noise.bound=0.02
 
 A row is a name and values that it sets in the recipe; `noise=one` or `noise=merged` in a row of hire takes another
 meaning of the noise of a period, see `OneForAllBins` and `WholeRecording`. Rows share the ANN, which is trained first.
-On the held-out samples the columns are the clean accuracy, that after PGD with 7 steps within 0.1 of every cell, the
-accuracy after 10 flips of the guided attack and the median of its smallest budgets (own gradient, first LIMIT samples).
-Prints Markdown.
+On the held-out samples, or with --test on the test samples, the columns are the clean accuracy, that after PGD with 7
+steps within 0.1 of every cell, the accuracy after 10 flips of the guided attack and the median of its smallest budgets
+(own gradient, first LIMIT samples). Prints Markdown.
 """
 
 from __future__ import annotations
@@ -106,17 +106,19 @@ def main() -> None:
     cli.add_argument("recipe")
     cli.add_argument("--row", nargs="+", action="append", required=True, metavar="NAME KEY=VALUE")
     cli.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all rows")
-    cli.add_argument("--limit", type=int, default=60, help="held-out samples under the guided attack")
+    cli.add_argument("--test", action="store_true", help="measure on the test samples, not on those held out")
+    cli.add_argument("--limit", type=int, default=60, help="samples under the guided attack")
     cli.add_argument("--out", type=Path, required=True, help="folder of the ANN, which is used again")
     asked = cli.parse_args()
     pairs = partial(map, partial(str.split, sep="=", maxsplit=1))
     base = override(read(asked.recipe), dict(pairs(asked.set)))
     dataset = data.load(base.data.source, bins=base.snn.timesteps)
     split, held_out = splits(base, dataset)
-    assert held_out is not None, "the recipe holds no samples out; add --set data.holdout_images=200"
+    measured_on = data.in_turn(dataset.test, len(dataset.test)) if asked.test else held_out
+    assert measured_on is not None, "the recipe holds no samples out; add --set data.holdout_images=200"
     train(
         override(base, {"method": '"converted"'}),
-        out=asked.out / f"converted-{base.snn_epochs}",
+        out=asked.out / f"converted-{base.seed}-{base.snn_epochs}",
         resume=True,
         progress=Progress(quiet=True),
     )
@@ -127,7 +129,7 @@ def main() -> None:
         meaning, start = values.pop("noise", None), time.perf_counter()
         network = trained(override(base, values), ann, split, meaning)
         seconds = time.perf_counter() - start
-        cells = " | ".join(f"{cell:.1f}" for cell in measured(network, held_out, asked.limit))
+        cells = " | ".join(f"{cell:.1f}" for cell in measured(network, measured_on, asked.limit))
         print(f"| {name} | {cells} | {seconds:.0f} |", flush=True)
 
 

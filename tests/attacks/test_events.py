@@ -313,7 +313,8 @@ def test_the_gate_counts_again_and_accepts_an_honest_attack_at_its_limit():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"grids": torch.zeros(2, 4, 4)}, r"floats \[B, T, P, H, W\]"),
+        ({"grids": torch.zeros(2, 4, 4)}, r"\[N, T, P, H, W\] for event grids"),
+        ({"grids": torch.zeros(2, 1, 4, 4)}, r"not \[B, T, P, H, W\]"),
         ({"grids": torch.full((2, *SHAPE), 2.0)}, "more than one event"),
         ({"grids": torch.full((2, *SHAPE), 0.5)}, "no counts"),
         ({"labels": torch.tensor([0, 9])}, "labels reach"),

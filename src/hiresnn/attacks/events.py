@@ -131,28 +131,23 @@ class Flips(Threat):
         change = after - before
         _refuse(change > 0, "added an event", "only deletes", self.direction == "delete")
         _refuse(change < 0, "deleted an event", "only adds", self.direction == "add")
-        _refuse(
-            (change > 0) & (after > self._ceiling(before)), "filled a cell above its ceiling", "has a largest count"
-        )
+        high = (change > 0) & (after > self._ceiling(before))
+        _refuse(high, "filled a cell above its ceiling", "has a largest count")
         return (change.abs() if self.cell == "event" else (change != 0).double()).sum(1).long()
 
     def moves(self, grids: Grids, cells: Cells, slope: Cells) -> Moves:
-        before, ceiling = grids.flatten(1), self._ceiling(grids)
-        whole = self.cell == "packet"  # a packet goes to its ceiling or to 0 at once, and is left there
-        up, down = ceiling - cells, cells
-        may_add = (up > 0) & (cells >= before) & (self.direction != "delete")
-        may_delete = (down > 0) & (cells <= before) & (self.direction != "add")
-        if whole:
-            may_add, may_delete = may_add & (cells == before), may_delete & (cells == before)
-        added = (slope * (up if whole else 1)).masked_fill(~may_add, -torch.inf)
-        deleted = (-slope * (down if whole else 1)).masked_fill(~may_delete, -torch.inf)
+        before, whole = grids.flatten(1), self.cell == "packet"  # goes to its ceiling or to 0 at once, and stays there
+        up, down = (self._ceiling(grids) - cells).clamp(min=0), cells
+        up = up * ((cells == before) if whole else (cells >= before)) * (self.direction != "delete")
+        down = down * ((cells == before) if whole else (cells <= before)) * (self.direction != "add")
+        added = (slope * (up if whole else 1)).masked_fill(up == 0, -torch.inf)
+        deleted = (-slope * (down if whole else 1)).masked_fill(down == 0, -torch.inf)
         adds = added >= deleted
-        size = torch.where(adds, up, down)
-        gain, one = torch.where(adds, added, deleted), torch.ones_like(size)
-        room = torch.where(gain > -torch.inf, one if whole else size, 0).long()
+        gain, size = torch.where(adds, added, deleted), torch.where(adds, up, down)
+        sign, one = torch.where(adds, 1.0, -1.0).to(cells), torch.ones_like(size).long()
         cell = torch.arange(cells.shape[1], device=cells.device).expand_as(cells)
-        delta = torch.where(adds, 1.0, -1.0).to(cells) * (size if whole else one)
-        return Moves(cell, cell, delta, torch.zeros_like(delta), one.long(), gain, room)
+        room = (size > 0 if whole else size).long()
+        return Moves(cell, cell, sign * size if whole else sign, torch.zeros_like(sign), one, gain, room)
 
 
 @dataclass(frozen=True)
@@ -171,14 +166,13 @@ class Retiming(Threat):
     within: int = 0
 
     def words(self, budget: int) -> str:
-        limit = f", each by at most {self.within} bins" if self.within else ""
-        moved = {"moved": f"{budget} events", "sum": f"events by {budget} bins in all", "largest": "events"}[
-            self.budget
-        ]
-        return f"{moved} moved in time{limit or f', each by at most {budget} bins' * (self.budget == 'largest')}"
+        what = {"moved": f"{budget} events", "sum": f"events by {budget} bins in all", "largest": "events"}
+        limit = self.within or (budget if self.budget == "largest" else 0)
+        return f"{what[self.budget]} moved in time" + (f", each by at most {limit} bins" if limit else "")
 
     def count(self, grids: Grids, adversarial: Grids) -> Budgets:
-        before, after = (_lines(part).cpu().numpy().astype(np.int64) for part in (grids, adversarial))
+        # The time course of every pixel and polarity: [B, line, T].
+        before, after = (part.flatten(2).transpose(1, 2).long().cpu().numpy() for part in (grids, adversarial))
         spent = np.zeros(len(before), np.int64)
         for sample, line in zip(*(before != after).any(2).nonzero(), strict=True):
             pair = before[sample, line], after[sample, line]
@@ -266,11 +260,6 @@ def transport(
     return int(costs[linear_sum_assignment(costs)].sum())
 
 
-def _lines(grids: Grids) -> Tensor:
-    """The time course of every pixel and polarity: [B, line, T]."""
-    return grids.flatten(2).transpose(1, 2)
-
-
 def _refuse(bad: Tensor, did: str, may: str, applies: bool = True) -> None:
     if applies and bool(bad.any()):
         raise AttackError(f"sample {int(bad.any(1).nonzero()[0])}: the attack {did}, but its threat model {may}.")
@@ -291,17 +280,16 @@ EventAttack = Callable[..., Found]
 """(network, grids, labels, *, threat, budget, ...) -> Found."""
 
 
-def require_grids(grids: object, labels: object, grid: Literal["binary", "integer"] = "integer") -> None:
+def require_grids(grids: Tensor, labels: Tensor, grid: Literal["binary", "integer"] = "integer") -> None:
     """Raise UsageError unless grids are floats [B, T, P, H, W], 0 or 1 or else counts, and labels whole numbers [B]."""
-    if not isinstance(grids, Tensor) or grids.dim() != 5 or not grids.is_floating_point():
-        got = f"{grids.dtype} {list(grids.shape)}" if isinstance(grids, Tensor) else type(grids).__name__
-        raise UsageError(f"grids of events are {got}; give floats [B, T, P, H, W]: bins, polarities, height, width.")
     require_batch(grids, labels)
     if problem := _grid_problem(grids, grid):
         raise UsageError(f"grids of events {problem}; bin them as {grid}, or name the other kind in the threat model.")
 
 
 def _grid_problem(grids: Tensor, grid: str) -> str:
+    if grids.dim() != 5:
+        return f"have the shape {list(grids.shape)}, not [B, T, P, H, W]"
     if not bool(torch.isfinite(grids).all()) or bool((grids != grids.round()).any() | (grids < 0).any()):
         return "hold values that are no counts of events"
     return "hold more than one event in a cell" if grid == "binary" and bool((grids > 1).any()) else ""
@@ -383,7 +371,6 @@ def parse_threat(text: str, grid: Literal["binary", "integer"] = "binary") -> Th
         raise UsageError(f"threat model {quoted(call.name)} is not known; {closest(call.name, THREATS)}.")
     known = options_of(THREATS[call.name])
     call.require(known, f"threat model {quoted(text)}")
-    options: dict[str, Any] = {
-        name: read_option(text, name, value, known[name]) for name, value in call.options.items()
-    }
-    return THREATS[call.name](**{"grid": grid, **options})
+    options: dict[str, Any] = {"grid": grid, **call.options}
+    options = {name: read_option(text, name, value, known[name]) for name, value in options.items()}
+    return THREATS[call.name](**options)

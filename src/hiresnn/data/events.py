@@ -163,8 +163,8 @@ DARK = 0.1
 """Added to an intensity in [0, 1] before the logarithm."""
 REFRACTORY = 3
 """Steps for which a pixel is silent after an event, 9.4 ms."""
-_CORNERS = ((-0.5, -0.5), (0.0, 0.5), (0.5, -0.5), (-0.5, -0.5))
-"""(x, y) of the gaze at the ends of the three saccades, in units of their amplitude."""
+_CORNERS = ((-0.5, 0.0, 0.5, -0.5), (-0.5, 0.5, -0.5, -0.5))
+"""x and y of the gaze at the ends of the three saccades, in units of their amplitude."""
 
 
 def saccades(
@@ -201,13 +201,10 @@ def _saccades(images: Tensor, bins: int, events: Events) -> Tensor:
     amplitude = height / 8
     margin = int(amplitude / 2) + 2
     padded = F.pad(grey, (margin,) * 4, mode="replicate")[:, 0]
-    corners = amplitude * torch.tensor(_CORNERS, dtype=torch.float64)
     counts = torch.zeros(len(images), bins, 2, height, width, dtype=torch.uint8)
     reference, free = torch.empty(0), torch.zeros(len(images), height, width, dtype=torch.int16)
     for step in range(STEPS + 1):
-        saccade = min(step * 3 // STEPS, 2)
-        done = step * 3 / STEPS - saccade
-        x, y = (corners[saccade] + done * (corners[saccade + 1] - corners[saccade])).tolist()
+        x, y = (amplitude * np.interp(3 * step / STEPS, range(4), corners) for corners in _CORNERS)
         light = (_seen(padded, x, y, margin, height, width) + DARK).log_()
         if not step:
             reference = light
