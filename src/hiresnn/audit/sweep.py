@@ -188,7 +188,7 @@ class AuditResult:
                 adversarial[start:stop] = torch.from_numpy(record["adversarial"]).to(adversarial)
                 rows = (start + record["broken"].nonzero()[0]).tolist()
                 images = dict(zip(rows, adversarial[rows].cpu(), strict=True))
-                cost = replace(_cost(record), attacked=stop - start)
+                cost = replace(cost_of(record), attacked=stop - start)
                 self.worst.update(label, self.headline, images, cost, gradient=True)
             accuracy = self._consider(label, adversarial)
             tried.append(Tried(draws=draws, vote=accuracy.vote.percent, mean=accuracy.mean))
