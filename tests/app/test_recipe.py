@@ -35,7 +35,7 @@ def test_a_shipped_recipe_describes_itself_and_reads_back_equal(name):
     assert description == f"# {shipped()[name]}"
     assert shipped()[name].endswith(".")
     assert read(name).name == name
-    assert len(shipped()) == 15
+    assert len(shipped()) == 16
     recipe = override(read(name), {"noise.bound": "0.05", "attack.eps": "0.1", "ann.seed": "7"})
     assert reread(recipe) == recipe
 
