@@ -134,6 +134,7 @@ def test_no_text_of_a_card_becomes_html(run):
     texts = marked(values)
     texts["subject"]["kind"] = values["subject"]["kind"]
     texts["conclusion"].update({name: values["conclusion"][name] for name in ("verdict", "own")})
+    texts["setting"]["norm"] = values["setting"]["norm"]
     texts |= {"checks": values["checks"], "screening": values["screening"]}
     text = model_card(replace(read, card=type(read.card).model_validate(texts)), "me/mine<script>", "mit<script>")
     assert text.count("script") > 13
