@@ -15,7 +15,7 @@ from hiresnn.app.folder import MODEL, RECIPE, environment, locked
 from hiresnn.app.recipe import Recipe
 from hiresnn.app.targets import audit_folder, data_of, load_for, resolve_model
 from hiresnn.attacks import Model
-from hiresnn.audit import PRESETS, About, AuditConfig, Card, parse_bound, run_audit
+from hiresnn.audit import PRESETS, About, AuditConfig, Card, run_audit
 from hiresnn.audit.behaviour import weights_of
 from hiresnn.audit.card import read_card
 from hiresnn.audit.events import ARCHIVE, EventCard, EventConfig, audit_events, verify_events
@@ -97,13 +97,10 @@ def audit(
             if event_page is not None:
                 write_atomically(folder / EVENT_PAGE, event_page(result).encode())
         return result, folder
-    headline = eps or (
-        recipe.attack.eps if recipe and config.norm == "linf" else config.eps
-    )  # a recipe's is L-infinity
-    paper = paper_of(recipe, parse_bound(headline or "", config.norm))
-    config = dataclasses.replace(
-        config, eps=headline, paper=paper, compile=COMPILE[recipe.compile if recipe else "auto"]
-    )
+    if eps is not None or (recipe and config.norm == "linf"):  # the bound of a recipe is one on each pixel
+        config = dataclasses.replace(config, eps=recipe.attack.eps if eps is None and recipe else eps)
+    paper, compiled = paper_of(recipe, config.headline), COMPILE[recipe.compile if recipe else "auto"]
+    config = dataclasses.replace(config, paper=paper, compile=compiled)
     split = data.in_turn(dataset.test, min(images or config.plan.images, len(dataset.test)))
     folder = out or audit_folder(target, subject)
     if out is None and config.norm == "l2":

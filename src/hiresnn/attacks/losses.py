@@ -67,15 +67,19 @@ LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "margin": margin, "dl
 LossName = Literal["cross-entropy", "margin", "dlr"]
 
 
+ROUNDED_LOSSES = {**LOSSES, "cross-entropy": rounded_cross_entropy}
+"""The same with torch's cross-entropy, which trainings and published attacks ascend."""
+
+
 def choose_loss(model: Model, name: str, *, mean_logits: bool = False, float32: bool = False) -> Loss:
     """Return the untargeted loss of that name; `mean_logits` divides the logits by `summed_steps` first.
 
-    `float32` takes `rounded_cross_entropy` instead.
+    `float32` takes that of `ROUNDED_LOSSES`.
 
     It always does for an adapter (`hiresnn.foreign`): its `readout` only says how it writes its outputs, and whether
     that is their sum or their mean must not change what an attack finds.
     """
-    loss, steps = rounded_cross_entropy if float32 else LOSSES[name], loss_steps(model, mean_logits=mean_logits)
+    loss, steps = (ROUNDED_LOSSES if float32 else LOSSES)[name], loss_steps(model, mean_logits=mean_logits)
     return loss if steps == 1 else lambda logits, labels: loss(logits / steps, labels)
 
 

@@ -268,7 +268,8 @@ class AuditConfig:
 
     @property
     def headline(self) -> Bound:
-        return parse_bound(HEADLINES[self.norm] if self.eps is None else self.eps, self.norm)
+        assert self.eps is not None  # see `__post_init__`
+        return parse_bound(self.eps, self.norm)
 
     @property
     def curve(self) -> tuple[Bound, ...]:

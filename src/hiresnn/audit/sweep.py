@@ -211,12 +211,12 @@ class AuditResult:
 
     def _consider(self, name: str, images: Tensor) -> Voted:
         """Let single draws vote on one version of every image; the accuracy of the hardest versions so far."""
-        batches = torch.split(images, self.config.batch_size)
-        work = [
-            partial(lambda batch: {"votes": self.model.votes(batch, 2 * VOTES).numpy()}, batch) for batch in batches
-        ]
+        work = (partial(self._votes, batch) for batch in torch.split(images, self.config.batch_size))
         votes = [self._unit(f"votes {name} {number}", unit)["votes"] for number, unit in enumerate(work)]
         return self.hardest.consider(torch.from_numpy(np.concatenate(votes, 1)))
+
+    def _votes(self, images: Tensor) -> Record:
+        return {"votes": self.model.votes(images, 2 * VOTES).numpy()}
 
     def _vote(self) -> None:
         """Measure the accuracy over draws on what all attacks made of the images up to the headline."""

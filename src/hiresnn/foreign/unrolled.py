@@ -245,7 +245,7 @@ class Unrolled(nn.Module):
         return {name: module for name, module in self.network.named_modules() if id(module) in spiking}
 
     def layout_of(self, name: str) -> Layout:
-        """Return how a layer gets its timesteps. With layout "any" an earlier call tells it, see `_noting_layouts`."""
+        """Return how a layer gets its timesteps: as the network does, or as an earlier call showed."""
         return self._layouts.get(name, self.layout)
 
     @property

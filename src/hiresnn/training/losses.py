@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from hiresnn.attacks.gate import ascend, frozen, perturbed, uniform
-from hiresnn.attacks.losses import LOSSES, LossName, rounded_cross_entropy, summed_steps
+from hiresnn.attacks.losses import ROUNDED_LOSSES, LossName, summed_steps
 from hiresnn.errors import UsageError
 from hiresnn.network import SpikingNetwork
 from hiresnn.neurons import LIF, Linear, Window
@@ -111,9 +111,9 @@ class Adversarial(Noise):
         step, start: alpha, and the radius of the random start, in pixel units; at least 0.
         bound: radius of the ball, in pixel units; infinite for none. With a bound, x + delta is clipped to [0, 1].
         iterations: gradients per batch.
-        divergence: ascend KL(p(x) || p(x + delta)), as TRADES does, and not `objective`.
+        divergence: ascend KL(p(x) || p(x + delta)), as TRADES does, and not `craft_loss`.
         evaluating: craft in eval mode, without dropout.
-        objective: name of the loss to ascend; the margin is what the strongest attacks ascend.
+        craft_loss: name of the loss to ascend; the margin is what the strongest attacks ascend.
     """
 
     step: float
@@ -123,7 +123,7 @@ class Adversarial(Noise):
     iterations: int = 1
     divergence: bool = False
     evaluating: bool = False
-    objective: LossName = "cross-entropy"
+    craft_loss: LossName = "cross-entropy"
     delta: Tensor = field(init=False)  # of the batch that began last
 
     def begin(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
@@ -138,9 +138,7 @@ class Adversarial(Noise):
                 noisy = noisy.detach().requires_grad_()
                 logits = model(noisy).float()
                 if target is None:
-                    plain = self.objective == "cross-entropy"
-                    ascended = rounded_cross_entropy if plain else LOSSES[self.objective]
-                    loss = ascended(logits, labels).mean()
+                    loss = ROUNDED_LOSSES[self.craft_loss](logits, labels).mean()
                 else:
                     loss = F.kl_div((logits / steps).log_softmax(1), target, reduction="batchmean", log_target=True)
                 (gradient,) = torch.autograd.grad(loss, noisy)

@@ -191,8 +191,6 @@ def ann_method(
         raise UsageError(f"training is {training!r}; choose one of {', '.join(ANN_TRAININGS)}.")
     loss = losses.trades if training == "trades" else losses.cross_entropy
     crafted = ANN_TRAININGS[training](eps)
-    if evaluating and training != "plain":
-        crafted.evaluating = True  # type: ignore[attr-defined]
     if isinstance(crafted, losses.Adversarial):
-        crafted.objective = craft_loss
+        crafted.evaluating, crafted.craft_loss = evaluating, craft_loss
     return loop.Method(noise=crafted, loss=partial(loss, smoothing=smoothing))

@@ -21,16 +21,16 @@ class Stages:
         pgd_from: epoch from which two steps of PGD craft the images, instead of what the method crafts them by.
         eps: bound of PGD in pixel units.
         images: [N, C, H, W] in [0, 1], training images that thresholds are set by.
-        loss: name of the loss that PGD ascends.
+        craft_loss: name of the loss that PGD ascends.
     """
 
     SCALE = 0.8
 
     def __init__(
-        self, quantise_from: int, pgd_from: int, eps: float, images: Tensor, loss: LossName = "cross-entropy"
+        self, quantise_from: int, pgd_from: int, eps: float, images: Tensor, craft_loss: LossName = "cross-entropy"
     ) -> None:
         self.quantise_from, self.pgd_from, self.eps, self.images = quantise_from, pgd_from, eps, images
-        self.loss: LossName = loss
+        self.craft_loss: LossName = craft_loss
 
     def __call__(self, training: Training, epoch: int) -> None:
         """Prepare an epoch, counted from 0; that of a resumed training, too."""
@@ -45,7 +45,7 @@ class Stages:
         if epoch >= self.pgd_from:
             step = 5 / 8 * self.eps
             training.method.noise = Adversarial(
-                step, start=self.eps, bound=self.eps, iterations=2, evaluating=True, objective=self.loss
+                step, start=self.eps, bound=self.eps, iterations=2, evaluating=True, craft_loss=self.craft_loss
             )
 
     @torch.no_grad()
