@@ -360,7 +360,7 @@ def answers(
 
 def training_cost(study: Study, one: Measurement) -> dict[str, Any]:
     """Peak memory and time of a training batch, from a process of its own, see `cost.spend`."""
-    dataset, recipe = study.dataset(one.network), study.scale.recipe(one.run)
+    dataset, recipe = study.dataset(one.network), study.scale.cost_recipe(one.run)
     shape = {"channels": dataset.in_channels, "size": dataset.height, "classes": dataset.num_classes}
     return cost.measure(recipe, study.scale.cost_batches, **shape)
 

@@ -339,9 +339,12 @@ def fig7(results: Results) -> Page:
     saving, numbers = (max(saved), f"{max(saved):.1f} %") if saved else (None, text("fig7.machines"))
     extra = {network: 100 * (ratio[timed].mean - 1) for network, ratio in ratios.items()}
     longest = max(extra.values())
-    batch = scale.recipe(Run(networks[0], "hire")).snn.batch_size
+    batch = scale.cost_recipe(Run(networks[0], "hire")).snn.batch_size
     costs = ["model", "data set", "method", "peak memory, MiB", "time per batch, ms", "processor time, ms"]
-    ratio_rows = [[*network_labels(network), *ratio] for network, ratio in ratios.items()]
+    ratio_rows = [
+        [*network_labels(network), *(one.map(lambda times: 100 * times) for one in ratio)]
+        for network, ratio in ratios.items()
+    ]
     tables = [
         Table(text("fig7.costs", batch=batch), costs, rows),
         Table(text("fig7.ratios"), ["model", "data set", "memory", "time", "processor time"], ratio_rows),

@@ -139,6 +139,7 @@ class Scale:
     random_draws: int
     boxes: tuple[str, ...] = BOXES
     artefacts: tuple[str, ...] = ()
+    cost_batch: int = 0
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def changed(self, *, seeds: int | None, sources: Mapping[str, str], networks: Collection[str]) -> Scale:
@@ -192,6 +193,12 @@ class Scale:
         setting, source = self.setting(run.network), self.source(run.network)
         values = {"name": json.dumps(run.network), "data.source": json.dumps(source), "method": run.method}
         return _recipe(setting.recipe, tuple((values | setting.values(run)).items()))
+
+    def cost_recipe(self, run: Run) -> Recipe:
+        """The recipe whose cost Fig. 7 measures: with `cost_batch` images per batch, where the scale says so."""
+        recipe = self.recipe(run)
+        batch = self.cost_batch or recipe.snn.batch_size
+        return recipe.model_copy(update={"snn": recipe.snn.model_copy(update={"batch_size": batch})})
 
     def setting_notes(self, networks: Iterable[str], *, rated: bool) -> list[str]:
         """One sentence per network on data, images, seeds and attack; if `rated`, also on rate-coded networks."""

@@ -175,7 +175,7 @@ class Study:
         kind, recipe = measurement.kind, self.scale.recipe(measurement.run)
         key: dict[str, Any] = {"kind": kind, "runs": [self.name(run) for run in measurement.runs()]}
         if kind == "cost":
-            part = recipe.keyed(exclude={"ann", "attack", "data"})
+            part = self.scale.cost_recipe(measurement.run).keyed(exclude={"ann", "attack", "data"})
             part |= {"images": recipe.data.train_images, "augment": recipe.data.augment}
             return {**key, "batches": self.scale.cost_batches, "in turns": True, "recipe": part}
         spec = measurement.spec(self.scale)

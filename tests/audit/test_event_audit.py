@@ -1,10 +1,13 @@
 """The audit on event grids, on a linear network whose smallest budgets are known, and on one with masked gradients."""
 
 import math
+import re
+from io import StringIO
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from hiresnn.attacks import Flips
@@ -12,6 +15,7 @@ from hiresnn.audit.card import Check, share
 from hiresnn.audit.events import ARCHIVE, CARD, EventCard, EventConfig, audit_events, coloured, conclude, verify_events
 from hiresnn.errors import UsageError
 from hiresnn.files import read_json
+from hiresnn.progress import Progress
 from hiresnn.report.events import event_page
 
 SHAPE = (4, 2, 3, 3)
@@ -117,6 +121,16 @@ def test_the_retiming_audit_keeps_every_count(samples, tmp_path):
     arrays = np.load(tmp_path / ARCHIVE)
     assert len(arrays["index"]) > 10
     assert (arrays["clean"].sum(1) == arrays["adversarial"].sum(1)).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"threat": "retiming(budget=sum)"}, {"attacks": ("guided(targets=2)",)}])
+def test_the_progress_counts_the_attacks_that_run(samples, options):
+    printed = StringIO()
+    progress = Progress(console=Console(file=printed), every=0.0)
+    audit_events(TwoClasses(), *samples, EventConfig(headline=5, budget=72, **options), progress=progress)
+    text = printed.getvalue()
+    total, ran = re.search(r"of (\d+) attacks", text), re.search(r": (\d+) attacks in", text)
+    assert total.group(1) == ran.group(1)
 
 
 @pytest.mark.parametrize(

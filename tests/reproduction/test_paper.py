@@ -71,6 +71,7 @@ def test_the_papers_scale_has_the_papers_setting():
         assert (recipe.attack.eps, recipe.attack.step, recipe.attack.iterations) == (8 / 255, 0.01, 7)
         if "vgg" in network:  # 150 and 200 steps: the 25 times of Fig. 10a
             assert scale.networks[network].rate_timesteps == 25 * recipe.snn.timesteps
+        assert scale.cost_recipe(Run(network, "hire", 0)).snn.batch_size == CLAIMS["fig7"]["batch_size"]
     assert scale.images == 0
 
 

@@ -208,7 +208,10 @@ class Search:
     def preset(self, plan: Preset) -> tuple[tuple[Tensor, Tensor], ...]:
         """Run all attacks; return budgets of the gradient attacks beside those of the search, and of random moves."""
         rules = [rule for rule in RULES if self.network.takes(rule)]
-        with self.progress.task("audit on events", len(rules) + 2 * plan.rules + 4, "attacks") as self.task:
+        guided = (f"guided(targets={plan.targets})", *["relaxed"] * isinstance(self.threat, Retiming))
+        selected = min(plan.rules, 1 + len(rules))
+        total = 3 + len(rules) + selected * len(guided) + len(self.config.attacks)  # random, own rule, search
+        with self.progress.task("audit on events", total, "attacks") as self.task:
             random = self.run(RANDOM)
             if bool((random == 0).all()):
                 raise UsageError(f"the network is right on none of {len(random)} samples; check grids and classes.")
@@ -216,7 +219,7 @@ class Search:
             ranked = torch.stack(list(swept.values())).clamp(max=self.config.budget + 1)
             wins = torch.bincount(ranked.argmin(0)[swept[OWN] > 0], minlength=len(swept))
             for row in wins.argsort(descending=True, stable=True)[: plan.rules].tolist():
-                for text in (f"guided(targets={plan.targets})", *["relaxed"] * isinstance(self.threat, Retiming)):
+                for text in guided:
                     self.run(text, list(swept)[row])
             for text in self.config.attacks:
                 self.run(text)
