@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.foreign.adapters import foreign_modules, norse, sinabs, snntorch, spikingjelly
+from hiresnn.foreign.functions import function_slots
 from hiresnn.foreign.steps import Layout, picked
 from hiresnn.foreign.unrolled import Unrolled, run_sequence
 from hiresnn.neurons.rules import Ruled
@@ -63,20 +64,43 @@ def recognise(network: nn.Module, images: Tensor, timesteps: int | None = None) 
         if steps > 1 and layout != "batch first" and library in ("spikingjelly", "snntorch"):
             return ADAPTERS[library](network, _agreed(name, steps, timesteps), own_loop=True)
         return network if timesteps is None else ADAPTERS[library](network, timesteps)
-    if libraries or not layers:
+    if libraries:
         return network
+    if not layers:
+        return _by_functions(network, images, timesteps, steps, changed)
     spiking = [network.get_submodule(layer) for layer in layers]
     options: dict[str, Any] = {"library": "own code", "reset": restore_rest, "spiking": spiking}
     if steps == 1 and timesteps is None:
-        if changed:
-            problem = f"{name} keeps its state from call to call and takes one timestep per call"
-            raise UsageError(f"{problem}; name their number with --timesteps.")
+        _require_stateless(name, changed)
         return network
     if steps == 1:
         return Unrolled(network, _agreed(name, steps, timesteps), **options)
     if layout == "batch first":
         options |= {"show": _batch_first, "run": _run_batch_first}
     return Unrolled(network, _agreed(name, steps, timesteps), own_loop=True, layout=layout, **options)
+
+
+def _by_functions(network: nn.Module, images: Tensor, timesteps: int | None, steps: int, changed: bool) -> nn.Module:
+    """Return a network whose spikes an autograd function makes in `forward` in its adapter; any other as it is."""
+    name, few = type(network).__name__, _few(images)
+    slots, counted = function_slots(network, few)
+    restore_rest(network)
+    if not slots:
+        return network
+    options: dict[str, Any] = {"library": "own code", "reset": restore_rest, "slots": slots, "spiking": ()}
+    steps = steps if steps > 1 else counted
+    if steps > 1:
+        return Unrolled(network, _agreed(name, steps, timesteps), own_loop=True, **options)
+    if timesteps is None:
+        _require_stateless(name, changed)
+        return Unrolled(network, 1, own_loop=True, **options)
+    return Unrolled(network, timesteps, **options)
+
+
+def _require_stateless(name: str, changed: bool) -> None:
+    if changed:
+        problem = f"{name} keeps its state from call to call and takes one timestep per call"
+        raise UsageError(f"{problem}; name their number with --timesteps.")
 
 
 def _agreed(name: str, steps: int, timesteps: int | None) -> int:
@@ -107,7 +131,7 @@ def try_out(network: nn.Module, images: Tensor) -> tuple[dict[str, list[Call]], 
             spikes = _binary(output) and not _binary(inputs[0]) and output.shape == inputs[0].shape
             calls.setdefault(name, []).append(Call(tuple(inputs[0].shape), spikes))
 
-    few = torch.cat(list(itertools.islice(itertools.repeat(images), 1 + IMAGES // len(images))))[:IMAGES]
+    few = _few(images)
     training = network.training
     with ExitStack() as stack, torch.no_grad(), torch.random.fork_rng([]):
         for name, module in network.named_modules():
@@ -124,6 +148,10 @@ def try_out(network: nn.Module, images: Tensor) -> tuple[dict[str, list[Call]], 
             return {}, None
     result = result[0] if isinstance(result, (tuple, list)) and result else result
     return calls, result if isinstance(result, Tensor) else None
+
+
+def _few(images: Tensor) -> Tensor:
+    return torch.cat(list(itertools.islice(itertools.repeat(images), 1 + IMAGES // len(images))))[:IMAGES]
 
 
 def _neurons(network: nn.Module, calls: dict[str, list[Call]]) -> list[str]:

@@ -251,12 +251,17 @@ class Unrolled(nn.Module):
     @property
     def summary(self) -> str:
         """How the network is understood, in one line, for whoever did not write the adapter."""
-        names, loop = list(self.spiking), " in its own loop" if self.own_loop else ""
+        names, loop = list(self.spiking) or self._functions, " in its own loop" if self.own_loop else ""
         listed = f" ({', '.join(names if len(names) <= 4 else [*names[:3], '...'])})" if names else ""
         return (
             f"{type(self.network).__name__} ({self.library}), {self.timesteps} timesteps{loop}, {len(names)} layers of "
             f"neurons{listed}; class scores are the {self.readout} of its output over time"
         )
+
+    @property
+    def _functions(self) -> list[str]:
+        """What to call the layers of a network that makes its spikes in `forward`."""
+        return [] if self.spiking else [str(slot) for slot in self._slots]
 
     def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
         """Return logits [B, K], float32 or float64, of images [B, C, H, W] or event grids [B, T, P, H, W].
@@ -355,9 +360,9 @@ class Unrolled(nn.Module):
     @contextmanager
     def gradient_rule(self, rule: Rule) -> Iterator[None]:
         """Use `rule` in every neuron inside the context; logits stay the same. `hiresnn.gradient_rule` calls this."""
-        if not self.spiking:
+        if not self.spiking and not self._slots:
             raise UsageError(f"a {self.library} network cannot use a rule; build it with another surrogate instead.")
-        in_surrogates = len(self._slots) == len(self.spiking)
+        in_surrogates = not self.spiking or len(self._slots) == len(self.spiking)
         if in_surrogates and not isinstance(rule, LayerRule):
             with self._in_surrogates(lambda: rule):
                 yield
@@ -369,7 +374,7 @@ class Unrolled(nn.Module):
             for name, equation in equations.items()
             if isinstance(equation, str) or not equation.takes(layer_rule)
         }
-        if not problems:
+        if self.spiking and not problems:
             outer = self._layer_rules
             known = {name: equation for name, equation in equations.items() if isinstance(equation, Equation)}
             self._layer_rules = LayerRules(layer_rule, known, self.timesteps, self.layout_of)
@@ -381,12 +386,15 @@ class Unrolled(nn.Module):
             with self._in_surrogates(lambda: Stepwise(rule)):
                 yield
         else:
-            name, reason = next(iter(problems.items()))
+            if self.spiking:
+                name, reason = next(iter(problems.items()))
+                layer = f"layer {name!r} ({type(self.spiking[name]).__name__}) of this {self.library} network"
+                problem = f"{layer} has no equation for it: {reason}"
+            else:
+                problem = f"the spikes of {type(self.network).__name__} are made in forward, and not by a module"
             fix = "an elementwise rule such as linear or arctan" if in_surrogates else "the network's own surrogate"
             raise UsageError(
-                f"{type(layer_rule).__name__} replaces the backward pass of a whole layer; layer {name!r} "
-                f"({type(self.spiking[name]).__name__}) of this {self.library} network has no equation for it: "
-                f"{reason}. Choose {fix}."
+                f"{type(layer_rule).__name__} replaces the backward pass of a whole layer; {problem}. Choose {fix}."
             )
 
     @contextmanager
