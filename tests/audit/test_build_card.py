@@ -355,15 +355,15 @@ def test_the_next_step_is_a_command_as_long_as_a_larger_preset_may_find_more(pre
 
 def test_a_network_that_takes_no_rule_and_whose_attacks_fail_is_to_get_an_adapter_or_a_twin():
     blind = replace(NONE, without=(40, 40), own_only=True)
-    assert concluded(190, 60, evidence=blind).next_step.startswith("Give the attacks a gradient, by an adapter")
-    assert concluded(190, 190, evidence=replace(NONE, own_only=True)).next_step.startswith("Publish")
+    assert concluded(190, 60, evidence=blind).next_step.startswith("Give the attacks a gradient, by neurons")
 
 
-def test_a_network_that_takes_no_rule_has_that_as_a_reason_where_its_own_gradient_is_in_doubt():
-    doubtful = OWN.model_copy(update={"verdict": "inconclusive", "reasons": ["jagged"]})
-    values = {"preset": "standard", "command": "hiresnn audit mine"}
-    pgd = share(190, 200)
-    point = Point(bound="8/255", eps=8 / 255, fgsm=pgd, pgd=pgd, noise=pgd, worst=pgd)
-    for own, only, told in ((doubtful, True, True), (doubtful, False, False), (OWN, True, False)):
-        reasons = conclude(point, own, replace(NONE, own_only=only), (), **values).reasons
-        assert any("no gradient rule could be tried" in reason for reason in reasons) == told
+def test_a_network_that_takes_no_rule_has_that_in_its_headline_first_reason_and_next_step():
+    for worst in (190, 60):
+        conclusion = concluded(190, worst, evidence=replace(NONE, own_only=True), preset="thorough")
+        assert conclusion.headline.endswith(". No gradient but the network's own could be followed.")
+        assert conclusion.reasons[0].startswith("no gradient rule could be tried on this network; if it spikes")
+        assert conclusion.next_step.startswith(
+            "If the network spikes, follow docs/papers.md and repeat the audit. If it"
+        )
+    assert "could be followed" not in concluded(190, 60, evidence=NONE).headline

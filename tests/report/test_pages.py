@@ -174,7 +174,7 @@ def test_missing_parts_are_named(make_card, card):
     )
     found = text_of(audit_page(empty))
     for sentence in (
-        "Not measured: the spiking neurons of this network are not hiresnn’s.",
+        "Not measured: spikes are counted here in networks of hiresnn alone",
         "The card holds no pictures.",
         "None: every image was broken at some bound",
         "No rule was screened.",

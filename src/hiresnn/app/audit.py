@@ -28,6 +28,8 @@ from hiresnn.checks import as_floats
 from hiresnn.errors import DataError, RunError, UsageError, command_line
 from hiresnn.files import read_json, write_atomically
 from hiresnn.foreign import Unrolled
+from hiresnn.neurons import takes_rule
+from hiresnn.neurons.rules import rule_from_text
 from hiresnn.process import cache_folder
 from hiresnn.progress import Progress
 
@@ -72,6 +74,11 @@ def audit(
     subject = subject.recognised(trial, timesteps)
     if isinstance(subject.model, Unrolled):
         progress.line(f"Network: {subject.model.summary}.")
+    elif subject.kind == "function" and not (
+        isinstance(subject.model, nn.Module) and takes_rule(subject.model, rule_from_text("linear"))
+    ):
+        found = "no spiking neurons were found, so attacks follow its own gradient alone"
+        progress.line(f"Network: {subject.architecture}, in which {found}. If it spikes, see docs/papers.md.")
     if source is not None and source not in data.sources.NAMES:
         progress.line(f"Data: {dataset.summary}.")
     if events is not None and dataset.events:

@@ -38,6 +38,7 @@ WITHOUT_GRADIENT = "attacks without gradients broke {} of {} that all gradient a
 NO_DOUBT = "no attack and no check found a reason to doubt the paper's PGD"
 MAY_LEAVE_LESS = "An attack that works may leave far less than {:.1f} %."
 NO_ATTACK = "No attack could follow a gradient, so it may be right or far too high."
+OWN_ALONE = "No gradient but the network's own could be followed."
 NO_GRADIENT = "no gradient rule has a gradient on {} of {} screened images"
 GAP, GAP_IMAGES = 1.0, 5
 """Percentage points and images from which PGD counts as an overestimate; five against none pass the sign test."""
@@ -360,6 +361,7 @@ class Evidence:
             unbroken=card.curve[-1].worst.count if card.curve[-1].eps is None else 0,
             correct=card.clean.count,
             without=numbers(NO_GRADIENT),
+            own_only=card.conclusion.headline.endswith(OWN_ALONE),
         )
 
 
@@ -427,8 +429,13 @@ def conclude(
     else:
         headline = f"Report at most {interval} at {point.bound}; the paper's PGD says {pgd.percent:.1f} %."
         verdict = "agrees"
+    alone = evidence.own_only and not severe and not failures
+    headline += f" {OWN_ALONE}" if alone else ""
 
     reasons = [*severe]
+    if evidence.own_only:
+        advice = "if it spikes, the number may be far too high: docs/papers.md says how the audit finds its neurons"
+        reasons.append(f"no gradient rule could be tried on this network; {advice}")
     label, count = evidence.found_by
     missed = pgd.count - point.worst.count
     if missed > 0 and count:
@@ -446,9 +453,6 @@ def conclude(
         reasons.append(f"the last attack, {evidence.last[0]}, still broke {evidence.last[1]} images: more may break")
     if random and random.needed is None:
         reasons.append(random.draws)
-    if evidence.own_only and own.verdict != "consistent":
-        advice = "if it spikes, give it an adapter (docs/foreign.md)"
-        reasons.append(f"no gradient rule could be tried on this network; {advice}")
     larger = LARGER.get(preset)
     if severe and all(check.name == parts.CONSTANT for check in failed if check.name in SEVERE):
         step = "Check that the weights are loaded, and that neurons spike (hiresnn.analysis.spike_rates); then repeat."
@@ -456,13 +460,15 @@ def conclude(
         source = "the images alone, or on torch's global random generator"
         step = f"Make the network's answers depend on {source}; then repeat."
     elif blind or (evidence.own_only and failures):
-        step = "Give the attacks a gradient, by an adapter (docs/foreign.md) or a twin (--twin); then repeat."
+        step = "Give the attacks a gradient, by neurons that the audit finds (docs/papers.md) or a twin (--twin)."
     elif larger and (unfinished or worst.high - worst.low > WIDE or failures or preset == "quick"):
         step = command + (f" --preset {larger}" if command.startswith("hiresnn audit") else f", preset={larger!r})")
     elif unfinished or failures:
         step = "Add an attack that is made for this network (--attack, docs/attacks.md)."
     else:
         step = "Publish card.json and adversarial.npz with the number, so that others can check it."
+    if alone:
+        step = f"If the network spikes, follow docs/papers.md and repeat the audit. If it does not: {step}"
     reasons = reasons or [NO_DOUBT]
     return parts.Conclusion(verdict=verdict, headline=headline, reasons=reasons, next_step=step, own=own.verdict)
 
@@ -490,10 +496,10 @@ def questions(screening: Record, without_gradient: Mapping[str, Broken], bound: 
     bounded = bound.norm == "l2" or bound.radius < 1
     fails = bounded and here < (1 - SOME) * count and there < here + SOME * count
     wider = f"{WIDER} times {bound.label}" if bounded else "any bound, which is no larger"
-    larger = f"PGD breaks {here} of {count} images at {bound.label}, {there} at {wider}"
+    larger = f"PGD on the margin breaks {here} of {count} images at {bound.label}, {there} at {wider}"
     noise = [broken for name, broken in without_gradient.items() if name.startswith("noise")]
     lucky = _only(np.logical_or.reduce(noise), pgd)[0] if noise else 0
-    one_step = f"only one step breaks {single[0]}, only PGD {single[1]} of {count} images"
+    one_step = f"only one step breaks {single[0]}, only PGD on either loss {single[1]} of {count} images"
     unbounded = f"{left} of {count} images stand without a bound"
     random = f"noise breaks {lucky} of {count} images that PGD leaves"
     answers = [
