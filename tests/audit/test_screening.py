@@ -270,7 +270,7 @@ ONE, BLACK, WIDER, UNBOUNDED, RANDOM = range(5)
 @pytest.mark.parametrize(
     ("number", "subject", "blind", "evidence"),
     [  # PGD breaks 0 to 39 of 100 images; evidence of a yes, "" for a no
-        (ONE, screened(fgsm=MORE), {}, "only one step breaks 5, only PGD 0 of 100 images"),
+        (ONE, screened(fgsm=MORE), {}, "only one step breaks 5, only PGD on either loss 0 of 100 images"),
         (ONE, screened(fgsm=FEW), {}, ""),  # 4 against none may be chance
         (ONE, screened(fgsm=some((40, 45))), {}, ""),  # 5 against 40
         (ONE, screened(fgsm=MORE, entropy=some((20, 45))), {}, ""),  # either loss counts as iterating
@@ -278,7 +278,7 @@ ONE, BLACK, WIDER, UNBOUNDED, RANDOM = range(5)
         (BLACK, screened(), {"square": FEW, "transfer": FEW}, ""),
         (BLACK, screened(), {"square": FEW, "transfer": some((0, 40), (44, 48))}, ""),  # one by one
         (BLACK, screened(), {}, ""),
-        (WIDER, screened(wider=FEW), {}, "PGD breaks 40 of 100 images at 8/255, 44 at 4 times 8/255"),
+        (WIDER, screened(wider=FEW), {}, "PGD on the margin breaks 40 of 100 images at 8/255, 44 at 4 times 8/255"),
         (WIDER, screened(wider=MORE), {}, ""),
         (WIDER, screened(margin=some((0, 94)), wider=some((0, 94))), {}, "94 at 4 times 8/255"),
         (WIDER, screened(margin=some((0, 95)), wider=some((0, 95))), {}, ""),  # almost all fall already
@@ -305,7 +305,7 @@ def test_a_rule_compared_without_a_bound_has_no_larger_one_to_fail_at():
     assert questions(subject, {}, EIGHT)[2].yes
     question = questions(subject, {}, bound("inf"))[2]
     assert not question.yes
-    assert question.evidence == "PGD breaks 60 of 100 images at inf, 55 at any bound, which is no larger"
+    assert question.evidence == "PGD on the margin breaks 60 of 100 images at inf, 55 at any bound, which is no larger"
 
 
 @pytest.mark.parametrize(

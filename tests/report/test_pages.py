@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from hiresnn.audit.build_card import OWN_ALONE
 from hiresnn.audit.card import Card, Cell, Corruptions, Screening, share
 from hiresnn.errors import RunError, UsageError
 from hiresnn.report import pages, words
@@ -247,6 +248,15 @@ def test_overestimated_and_inconclusive_have_different_marks(card, make_card):
     page = audit_page(make_card(conclusion=card.conclusion.model_copy(update=marks)))
     assert '<span class="badge over">overestimated</span>' in page
     assert '<span class="badge unsure">inconclusive</span>' in page
+
+
+def test_agreement_by_the_networks_own_gradient_alone_has_no_tick(card, make_card):
+    agreeing = card.conclusion.model_copy(update={"verdict": "agrees", "headline": "Report at most 80.0 % at 8/255."})
+    assert ">agrees</span>" in audit_page(make_card(conclusion=agreeing))
+    alone = agreeing.model_copy(update={"headline": f"{agreeing.headline} {OWN_ALONE}"})
+    page = audit_page(make_card(conclusion=alone))
+    assert 'class="badge unsure">agrees, own gradient alone</span>' in page
+    assert 'class="verdict mark-unsure"' in page
 
 
 def test_the_page_names_its_run_and_the_images_that_only_searches_broke(card, make_card):
