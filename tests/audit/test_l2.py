@@ -70,6 +70,18 @@ def test_the_card_says_its_norm_and_what_ran_in_the_place_of_sa_pgd(audited):
         assert text in page
 
 
+def test_a_random_model_gets_the_number_of_its_mean_by_majority_vote(tmp_path):
+    def noisy(images):
+        return linear(images) + 0.05 * torch.randn(len(images), 3)
+
+    folder = tmp_path / "random"
+    card = run_audit(noisy, IMAGES, LABELS, preset=PRESET, norm="l2", eps=0.2, bounds="inf", folder=folder)
+    assert card.random is not None
+    assert abs(card.random.attacked.vote.count - exact(0.2)) <= 2  # images within the noise of their boundary
+    assert card.setting.headline == "L2 0.2"
+    assert not verify(card, read_archive(folder / "adversarial.npz"), noisy).problems
+
+
 def test_stored_images_lie_within_their_length_and_are_confirmed(audited):
     card, arrays = audited
     assert verify(card, arrays, linear, (IMAGES, LABELS)).problems == ()

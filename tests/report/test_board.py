@@ -14,7 +14,7 @@ from hiresnn.app.recipe import read
 from hiresnn.app.train import training_cost
 from hiresnn.app.zoo import SHELF
 from hiresnn.audit.build_card import Evidence, conclude
-from hiresnn.audit.card import Card, share
+from hiresnn.audit.card import Card, Randomness, Voted, share
 from hiresnn.audit.run import read_archive
 from hiresnn.errors import UsageError
 from hiresnn.hub.pretrained import copy
@@ -339,6 +339,18 @@ def test_the_page_ranks_by_worst_case_and_lists_the_unverified(card, tables):
     assert [row[5] for row in ranked[1:]] == ["–", "270"]
     assert refused[1:] == [["refused", "<b>no</b>"]]
     assert page.count('<svg class="chart') == 2
+
+
+def test_a_network_that_draws_random_numbers_is_ranked_by_its_majority_vote(card, tables):
+    vote = share(45, 90)
+    voted = Voted(vote=vote, mean=48.0, spread=1.0)
+    random = Randomness(votes=100, clean=voted, attacked=voted, tried=[], tolerance=1.0, needed=16, used=16)
+    page = board_page([entry(card, "steady", 20.0), entry(card, "random", 8.0, random=random)])
+    (ranked,) = tables(page).values()
+    assert [row[0].split()[0] for row in ranked[1:]] == ["random", "steady"]
+    assert ranked[1][1].startswith("50.0")
+    assert ranked[1][1].endswith("majority vote")
+    assert "majority" not in ranked[2][1]
 
 
 def test_only_the_one_script_may_run(card):

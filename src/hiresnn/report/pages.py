@@ -307,6 +307,12 @@ class Entry(NamedTuple):
         assert self.card is not None
         return self.card.at(self.card.setting.headline)
 
+    @property
+    def worst(self) -> Share:
+        """What ranks a network: its number to report, of a random one by majority vote."""
+        assert self.card is not None
+        return self.card.random.attacked.vote if self.card.random else self.point.worst
+
 
 class Group(NamedTuple):
     """Verified entries that were audited on the same data at the same bound, the best worst case first."""
@@ -348,7 +354,7 @@ class Group(NamedTuple):
 def _points(places: Sequence[tuple[Entry, float]], x: charts.Axis, y: charts.Axis, key: str) -> Markup:
     series = []
     for entry, value in places:
-        worst = entry.point.worst
+        worst = entry.worst
         hover = f"{entry.name}: worst case {words.percent(worst.percent)} % ({words.interval(worst.low, worst.high)}), "
         hover += f"{x.label.rstrip(', %')} {words.number(value)}"
         series.append(Series(entry.name, (Dot(value, worst.percent, worst.low, worst.high, hover),)))
@@ -395,7 +401,7 @@ def grouped(entries: Sequence[Entry]) -> tuple[list[Group], list[Entry]]:
         Group(  # data sets of one name that differ are told apart by all that a card says of them
             name if pairs.count((name, bound)) == 1 else f"{name} ({form})",
             bound,
-            tuple(sorted(members, key=lambda entry: (-entry.point.worst.percent, entry.name))),
+            tuple(sorted(members, key=lambda entry: (-entry.worst.percent, entry.name))),
         )
         for (name, bound, form), members in counted.items()
     ]
