@@ -17,7 +17,7 @@ from hiresnn.process import keep_kernels, keep_memory
 from reproduction import page
 from reproduction.measure import measure
 from reproduction.page import AGREES, DIFFERS, OPEN, UNCLEAR, Cell, Claim, Page, Table
-from reproduction.paper import NotAtThisScaleError, Run, Scale, section, text
+from reproduction.paper import NotAtThisScaleError, Run, Scale, network_label, section, text
 from reproduction.results import MissingValueError, Results
 from reproduction.study import Measurement, StoredValue, Study
 
@@ -44,15 +44,18 @@ def claims_page(results: Results) -> Page:
         results.asked |= part.asked
         results.intervals += part.intervals
     claims.sort(key=lambda pair: not pair[1].source.startswith("abstract"))
-    counted = [claim for _, claim in claims if not claim.rated]
+    counted = [claim for _, claim in claims if claim.counted]
     verdicts: dict[str, set[str]] = {}
     for claim in counted:
         verdicts.setdefault(claim.text, set()).add(claim.verdict)
     counts = Counter(map(summed, verdicts.values()))
     numbers = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (AGREES, DIFFERS, UNCLEAR, OPEN))
     notes = [text("claims.verdicts"), text("claims.counts", distinct=len(verdicts), rows=len(counted), counted=numbers)]
-    if rated := sorted({name for name, claim in claims if claim.rated}):
-        notes.append(text("claims.rated", pages=", ".join(rated)))
+    if left_out := sorted({name for name, claim in claims if not claim.counted}):
+        legacy = [
+            network_label(network) for network in results.scale.networks if not results.scale.counts_rate(network)
+        ]
+        notes.append(text("claims.legacy", pages=", ".join(left_out), networks=", ".join(legacy)))
     notes += [*results.interval_note(), *results.scale.setting_notes(dict.fromkeys(networks), rated=False)]
     notes += [f"Not measured at this scale: {', '.join(missing)}."] if missing else []
     columns = ["where", "claim", "page", "paper", "ours", "verdict", "numbers"]
@@ -120,7 +123,7 @@ def plan(study: Study, measurements: Iterable[Measurement]) -> list[Task]:
     def add_training(run: Run) -> None:
         if study.name(run) not in runs and not (study.path(run) / MODEL).is_file():
             if run.method != "ann":
-                add_training(Run(run.network, "ann", study.scale.recipe(run).ann_seed, None, run.changes))
+                add_training(study.scale.ann_of(run))
             runs[study.name(run)] = run
 
     for measurement in dict.fromkeys(measurements):

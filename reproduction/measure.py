@@ -17,6 +17,7 @@ from hiresnn.analysis import Energy, PerturbationDistance, SpikeDistance, Spikin
 from hiresnn.analysis.accuracy import accuracy as split_accuracy
 from hiresnn.app.build import device_of, splits
 from hiresnn.app.recipe import digest
+from hiresnn.app.targets import normalisation
 from hiresnn.attacks import Model, frozen, parse, pgd, seeded, transfer, verified
 from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.behaviour import OWN
@@ -61,14 +62,14 @@ def accuracy(study: Study, one: Measurement, right: list[bool] | None = None) ->
         split = data.first(held, min(study.scale.images or len(held), len(held)))
     else:
         raise RunError(f"{study.name(one.run)} held no images out; set data.holdout_images in its recipe.")
-    networks, spec = [study.network(run) for run in one.runs()], one.spec(study.scale)
+    network, spec = study.network(one.run), one.spec(study.scale)
     torch.manual_seed(one.seed or 0)  # as `hiresnn evaluate` does
     title = f"{study.name(one.run)}: {one.attack or 'clean'}, {one.box}"
     options = {"device": device_of(study.scale.recipe(one.run)), "title": title, "progress": study.progress}
     options["right"] = right
     if spec:
-        options |= {"attack": transfer(spec, networks[-1]), "eps": spec.eps}
-    return split_accuracy(networks[0], split, **options)
+        options |= {"attack": transfer(spec, study.attacked(one.runs()[-1])), "eps": spec.eps}
+    return split_accuracy(network, split, **options)
 
 
 def by_iteration(study: Study, one: Measurement) -> list[float]:
@@ -209,7 +210,9 @@ def input_codings(study: Study, one: Measurement) -> dict[str, Any]:
     """
     recipe, dataset = study.scale.recipe(one.run), study.dataset(one.network)
     image = study.images(one.network, 1)[0].cpu()
-    mean, std = (torch.tensor(part).view(1, -1, 1, 1) for part in data.channel_statistics(splits(recipe, dataset)[0]))
+    mean, std = (
+        torch.tensor(part).view(1, -1, 1, 1) for part in normalisation(recipe, dataset, splits(recipe, dataset)[0])
+    )
     direct = (image - mean) / std
     steps = Encoder("poisson")(direct, Window(int(max(one.grid)), 1))
     first = [steps[: int(number)] for number in one.grid]

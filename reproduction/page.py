@@ -37,7 +37,7 @@ class Claim:
         of: what the claim is about, such as a network or a box.
         source: the sections of the paper that make it; empty for a detail.
         paper, ours: the number that the paper prints, and the measured one, where the claim is about one number.
-        rated: whether it compares with the rate-coded SNN, whose settings are not those of the published code.
+        counted: whether it is in the counts of verdicts: not where it compares with a rate-coded SNN of version 0.2.
     """
 
     text: str
@@ -47,7 +47,7 @@ class Claim:
     source: str = ""
     paper: float | None = None
     ours: SeedStat | float | None = None
-    rated: bool = False
+    counted: bool = True
 
     @property
     def title(self) -> str:

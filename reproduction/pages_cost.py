@@ -235,7 +235,9 @@ def fig11(results: Results, price: str) -> Page:
                 cells = compared(theirs if count == PRINTED else None, ours)
                 rows.append([*network_labels(network), WHO[who], count, *cells])
                 if theirs is not None and ours is not None:
-                    claims.append(_cheaper(network, who, count, price, theirs, ours))
+                    claim = _cheaper(network, who, count, price, theirs, ours)
+                    counts = who != "rate" or results.scale.counts_rate(network)
+                    claims.append(replace(claim, counted=counts))
     columns = ["model", "data set", "network", "count", *beside_paper("times")]
     table = Table(text("fig11.caption", price=PRICE_LABELS[price]), columns, rows)
     notes, draw = _few_bits_notes(results.scale, networks, price), partial(_draw, networks, paper, price)
@@ -250,7 +252,7 @@ def _cheaper(network: str, who: str, count: str, price: str, theirs: float, ours
     low, high = ours.limits
     result = UNCLEAR if low <= 1 <= high else verdict(low > 1)
     paper = theirs if count == PRINTED else None
-    return Claim(claim, result, numbers, of, source, paper, ours, rated=who == "rate")
+    return Claim(claim, result, numbers, of, source, paper, ours)
 
 
 def _few_bits_notes(scale: Scale, networks: dict[str, Totals], price: str) -> list[str]:

@@ -173,7 +173,11 @@ def fig3(results: Results) -> Page:
 
     notes = [text("not_printed"), *dict.fromkeys(map(_pool_note, both.values()))]
     images = results.scale.analysed_label(networks)
-    claims = [one for network, layers in both.items() for one in (_lower_sa(network, layers), *_tasa(network, layers))]
+    claims = [
+        replace(one, counted=results.scale.counts_rate(network))
+        for network, layers in both.items()
+        for one in (_lower_sa(network, layers), *_tasa(network, layers))
+    ]
     table = Table(text("fig3.caption"), [*columns, "SA, rate-coded"], rows)
     return results.page(networks, [table], notes, rated=True, claims=claims, figure=figure, images=images)
 
@@ -185,7 +189,7 @@ def _lower_sa(network: str, layers: Codings) -> Claim:
     numbers = f"SA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded, all layers together"
     numbers = _with_seeds(numbers, direct, rate)
     of = network_label(network)
-    return Claim(text("fig3.lower"), verdict(holds), numbers, of, OBSERVATION_1, rated=True)
+    return Claim(text("fig3.lower"), verdict(holds), numbers, of, OBSERVATION_1)
 
 
 def _tasa(network: str, layers: Codings) -> list[Claim]:
@@ -206,7 +210,7 @@ def _tasa(network: str, layers: Codings) -> list[Claim]:
         result = result if direct.minus(rate).known else OPEN
         numbers = _with_seeds(f"mean TASA {direct.mean:.3g} direct, {rate.mean:.3g} rate-coded", direct, rate)
         of = f"{network_label(network)}, {words}"
-        claims.append(Claim(text("fig3.higher"), result, numbers, of, OBSERVATION_1, rated=True))
+        claims.append(Claim(text("fig3.higher"), result, numbers, of, OBSERVATION_1))
     return claims
 
 
@@ -260,7 +264,8 @@ def fig10a(results: Results) -> Page:
         curves[network][coding] = dict(zip(map(int, one.grid), stats, strict=True))
     limit = CLAIMS["fig10a"]["latency_gain_max"]
     rows = [row for network, both in curves.items() for row in _latency_rows(network, both)]
-    claims = [_fewer_steps(network, both, limit) for network, both in curves.items()]
+    judged = {network: _fewer_steps(network, both, limit) for network, both in curves.items()}
+    claims = [replace(claim, counted=scale.counts_rate(network)) for network, claim in judged.items()]
     grid = sorted({steps for both in curves.values() for curve in both.values() for steps in curve})
     columns = ["model", "data set", "T", "rate-coded", *beside_paper("direct-coded"), "rate over direct"]
     table = Table(text("fig10a.caption", within=WITHIN, grid=", ".join(map(str, grid))), columns, rows)
@@ -286,7 +291,7 @@ def _fewer_steps(network: str, curves: dict[str, TimeCurve], limit: float) -> Cl
         numbers = text("not_compared", found=numbers) if ours is None else f"{numbers}: {ours:.1f} times fewer"
     claim, source = text("fig10a.claim", limit=limit), "abstract, sec. 5.3, 6"
     holds, paper = None if ours is None else ours > 1, limit if network == VGG11 else None
-    return Claim(claim, verdict(holds), numbers, network_label(network), source, paper, ours, rated=True)
+    return Claim(claim, verdict(holds), numbers, network_label(network), source, paper, ours)
 
 
 def _latency_rows(network: str, curves: dict[str, TimeCurve]) -> list[list[Cell]]:

@@ -106,6 +106,7 @@ class Setting:
     rate_timesteps: int = 150
     rate_changes: Mapping[str, str] = field(default_factory=dict)
     rate_seeds: int = 1
+    rate_legacy: bool = False
     source: str = ""
 
     def values(self, run: Run) -> dict[str, str]:
@@ -180,6 +181,19 @@ class Scale:
         """Whether a network is also rate-coded: the paper has no such ResNet12, and a scale may train none."""
         return "rate" in CLAIMS["table1"].get(network, ()) and bool(self.seeds_of(network, "rate"))
 
+    def counts_rate(self, network: str) -> bool:
+        """Whether comparisons with the rate-coded network are counted: not with one of version 0.2."""
+        return not self.setting(network).rate_legacy
+
+    def logit_factor(self, run: Run) -> float:
+        """What an attack multiplies logits by: those of a rate-coded network count as sums over the direct one's T.
+
+        Cross-entropy saturates on large logits, so an attack on a sum over more steps is weaker, whatever the coding.
+        """
+        if run.method != "rate" or not self.counts_rate(run.network):
+            return 1.0
+        return self.recipe(replace(run, method="traditional")).snn.timesteps / self.recipe(run).snn.timesteps
+
     def rated(self, networks: Iterable[str]) -> tuple[str, ...]:
         """Those of some networks that are trained in both codings. Raises NotAtThisScaleError where there are none."""
         return self.some(network for network in self.some(networks) if self.is_rated(network))
@@ -193,6 +207,11 @@ class Scale:
         setting, source = self.setting(run.network), self.source(run.network)
         values = {"name": json.dumps(run.network), "data.source": json.dumps(source), "method": run.method}
         return _recipe(setting.recipe, tuple((values | setting.values(run)).items()))
+
+    def ann_of(self, run: Run) -> Run:
+        """The training of the ANN that a spiking network starts from; that of a rate-coded one may be its own."""
+        own = self.setting(run.network).rate_changes if run.method == "rate" else {}
+        return Run(run.network, "ann", self.recipe(run).ann_seed, None, (*own.items(), *run.changes))
 
     def cost_recipe(self, run: Run) -> Recipe:
         """The recipe whose cost Fig. 7 measures: with `cost_batch` images per batch, where the scale says so."""
@@ -212,7 +231,9 @@ class Scale:
             data["hidden"] = f"{recipe.model.hidden:,} hidden units, " if vgg else ""
             note = text("setting", scale=self.name, recipe=recipe, eps=255 * recipe.attack.eps, **named, **data)
             if rated and self.is_rated(network):
-                note += " " + text("setting_rate", setting=self._rated_setting(network))
+                rate, kind = self.recipe(Run(network, "rate")), "setting_rate"
+                note += " " + text(kind, setting=self._rated_setting(network), recipe=rate)
+                note += " " + text("rate_legacy" if self.setting(network).rate_legacy else "rate_input")
             notes.append(note)
         return notes
 

@@ -106,6 +106,18 @@ class StoredValue:
         return f"{self.where.get('cpu')}, semantics {self.where.get('semantics')}"
 
 
+class Multiplied(nn.Module):
+    """Logits of a network times a factor."""
+
+    def __init__(self, network: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.network, self.factor = network, factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits * self.factor
+
+
 class Study:
     """The store of one scale in one folder."""
 
@@ -152,6 +164,11 @@ class Study:
             network.fuse(folder.recipe.compile != "never")  # many measurements share the compiled kernels
         return network
 
+    def attacked(self, run: Run) -> nn.Module:
+        """The same network with the logits that an attack ascends, see `Scale.logit_factor`."""
+        network, factor = self.network(run), self.scale.logit_factor(run)
+        return network if factor == 1 else Multiplied(network, factor)
+
     def dataset(self, network: str) -> DataSet:
         return _loaded(self.scale.source(network))
 
@@ -183,6 +200,8 @@ class Study:
         options = spec.resolved() if spec else {}
         options.pop("float32_loss", None)  # it is always set
         key["attack"] = spec and {"name": spec.name, "options": options}
+        if spec and (factor := self.scale.logit_factor(measurement.run)) != 1:
+            key["logit factor"] = factor
         if kind == "gradient-checks":
             key["eps"] = recipe.attack.eps
         elif kind == "quantised-ann":
@@ -191,6 +210,7 @@ class Study:
             key["setting"] = CLAIMS["fig5a"]
         elif kind == "input-codings":
             key["content"] = content(self.scale.source(measurement.network))
+            key |= {} if recipe.model.normalise is True else {"normalise": recipe.model.normalise}
         return key
 
     def value_path(self, measurement: Measurement) -> Path:

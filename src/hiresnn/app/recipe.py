@@ -106,6 +106,7 @@ def _rounding(value: str) -> str:
 
 
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
+Normalisation: TypeAlias = Literal[True, False, "symmetric"]
 ModelName: TypeAlias = Literal["vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12", "resnet9"]
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
 # These sizes are bounded because a larger one overflows a number of 64 bits or never ends.
@@ -150,7 +151,7 @@ class Model(Section):
     hidden: Size = 4096
     dropout: BelowOne = 0.2
     batch_norm: bool = False
-    normalise: bool = True
+    normalise: Normalisation = True
 
     @model_validator(mode="before")
     @classmethod

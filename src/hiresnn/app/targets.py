@@ -201,7 +201,7 @@ class OwnCode:
         spec = networks.OwnSpec(
             name=recipe.model.label, source=self.record["model"], num_classes=dataset.num_classes,
             in_channels=dataset.in_channels, height=dataset.height, width=dataset.width,
-            normalise=recipe.model.normalise, events=dataset.events is not None,
+            normalise=bool(recipe.model.normalise), events=dataset.events is not None,
         )  # fmt: skip
         network = self.bare(spec)
         if recipe.model.weights:
@@ -231,9 +231,14 @@ class OwnCode:
 
 
 def normalisation(recipe: Recipe, dataset: DataSet, split: Split | None) -> tuple[Any, Any]:
-    """Return the means and deviations of the channels: of `split`, or zeros and ones, or (None, None)."""
+    """Return the means and deviations of the channels: of `split`, or zeros and ones, or (None, None).
+
+    With "symmetric" both are 0.5, so that pixels come to lie in [-1, 1].
+    """
     if not recipe.model.normalise:
         return None, None
+    if recipe.model.normalise == "symmetric":
+        return [0.5] * dataset.in_channels, [0.5] * dataset.in_channels
     if split is None:
         return [0.0] * dataset.in_channels, [1.0] * dataset.in_channels
     return data.channel_statistics(split)
