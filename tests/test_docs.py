@@ -43,7 +43,7 @@ def _constraints(schema, names):
     for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "maxItems"):
         if key in schema and schema[key] != 2**63:
             yield f"{schema[key]:g}"
-    yield from schema.get("enum", [])
+    yield from (str(choice).lower() if isinstance(choice, bool) else choice for choice in schema.get("enum", []))
     for part in (*schema.get("anyOf", []), *([schema["items"]] if "items" in schema else [])):
         yield from _constraints(part, names)
 

@@ -121,6 +121,8 @@ def test_images_are_normalised_in_front_of_the_network_unless_the_recipe_says_no
     assert state["normalise.std"].flatten().tolist() == pytest.approx(std)
     plain = ann_of(override(recipe, {"model.normalise": "false"}), dataset, dataset.train, own_code(recipe))
     assert "normalise.mean" not in plain.state_dict()
+    symmetric = ann_of(override(recipe, {"model.normalise": "symmetric"}), dataset, dataset.train, own_code(recipe))
+    assert symmetric.normalise(torch.tensor([[[[0.0, 0.5, 1.0]]]])).flatten().tolist() == [-1, 0, 1]
 
 
 @pytest.mark.parametrize("method", ["ann", "converted", "trades", "mpd-sgr"])

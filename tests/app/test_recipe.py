@@ -102,6 +102,7 @@ def test_override_reads_toml_values_takes_anything_else_as_text_and_changes_a_co
         ({"seed": str(2**63)}, f"--set: seed = {2**63} is not allowed; it must be less than {2**63}"),
         ({"snn.epochs": "2.5"}, "--set: snn.epochs = 2.5 is not allowed; it must be a whole number"),
         ({"data.augment": "yes"}, "--set: data.augment = 'yes' is not allowed; it must be true or false"),
+        ({"model.normalise": "1"}, 'write true, false or "symmetric"'),
         ({"snn.milestones": "[0.5, 0.4]"}, "fractions of the training that increase"),
         ({"snn.milestones": "0.5"}, "it must be a list"),
         ({"attack.eps": "300/255"}, "attack.eps = '300/255' is not allowed; '300/255' is too"),

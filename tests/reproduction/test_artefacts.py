@@ -6,6 +6,7 @@ import json
 import pytest
 from distributed import LocalCluster
 
+from hiresnn.app.train import ann_key
 from hiresnn.errors import RunError, UsageError
 from reproduction import artefacts, measure, page, paper, statistics
 from reproduction.artefacts import (
@@ -164,6 +165,17 @@ def test_a_plan_has_each_training_once_before_what_needs_it(study):
     assert [stage(task) for task in plan(study, wanted * 2)] == ["ann", "snn", "snn", "value"]
     assert study.name(plan(study, wanted)[0]).startswith("vgg5-cifar10-ann-seed0-")
     assert not study.root.exists()
+
+
+def test_a_rate_coded_network_starts_from_an_ann_of_its_own_input(study):
+    ann, own, rate, value = plan(
+        study, [*accuracy(VGG5, "ann").each(study.scale), *accuracy(VGG5, "rate").each(study.scale)]
+    )[:4]
+    assert [stage(task) for task in (ann, own, rate, value)] == ["ann", "ann", "snn", "value"]
+    plain, symmetric = (study.recipe(run) for run in (ann, own))
+    assert (plain.model.normalise, symmetric.model.normalise) == (True, "symmetric")
+    recipe, dataset = study.recipe(rate), study.dataset(VGG5)
+    assert ann_key(recipe, dataset) == ann_key(symmetric, dataset) != ann_key(plain, dataset)
 
 
 def test_a_scheduler_must_answer_and_have_workers_of_one_thread(study):

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from hiresnn.app.evaluate import evaluate
 from hiresnn.app.recipe import override, read
-from hiresnn.attacks import fgsm
+from hiresnn.attacks import fgsm, pgd, seeded
 from hiresnn.checks import correct
 from hiresnn.network import record
 from reproduction import cost
@@ -18,7 +19,7 @@ from reproduction.artefacts import do, plan
 from reproduction.measure import best_ceiling, quantise, quantised
 from reproduction.paper import VGG5, Run
 from reproduction.results import accuracy
-from reproduction.study import Measurement, packed
+from reproduction.study import Measurement, Multiplied, packed
 
 from .conftest import study_in
 
@@ -83,6 +84,31 @@ def test_the_rate_coded_network_is_attacked_over_draws_and_repeats(study):
     stored.unlink()
     torch.rand(7)  # the caller's own draws do not matter
     assert value(study, wanted) == first
+
+
+def test_attacks_on_a_rate_coded_network_see_logits_as_large_as_those_of_direct_input(study):
+    wanted = run("rate")
+    study.train(wanted)
+    images, labels = study.images(VGG5, 20)
+    network = study.network(wanted)
+    assert network.timesteps == 4  # and 2 with direct input
+
+    def half(pixels):
+        return network(pixels) / 2
+
+    def crafted(model):
+        with seeded(0):
+            return pgd(model, images, labels, eps=8 / 255, float32_loss=True)
+
+    assert torch.equal(crafted(study.attacked(wanted)), crafted(half))
+    assert not torch.equal(crafted(half), crafted(network))
+    (attack,), (clean,) = accuracy(VGG5, "rate", "pgd").each(study.scale), accuracy(VGG5, "rate").each(study.scale)
+    assert study.key(attack)["logit factor"] == 0.5
+    assert "logit factor" not in study.key(clean)
+    legacy = replace(study.scale.setting(VGG5), rate_legacy=True)
+    study.scale = replace(study.scale, networks={VGG5: legacy})
+    assert "logit factor" not in study.key(attack)
+    assert not isinstance(study.attacked(wanted), Multiplied)
 
 
 def test_one_attack_gives_the_accuracy_after_each_number_of_iterations(trained):

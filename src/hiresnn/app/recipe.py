@@ -95,6 +95,12 @@ def _method(value: str, info: Any) -> str:
     return value
 
 
+def _normalisation(value: object) -> object:
+    if not isinstance(value, bool) and value != "symmetric":  # a Literal takes 1 for true
+        raise ValueError('write true, false or "symmetric"')
+    return value
+
+
 def _rounding(value: str) -> str:
     from hiresnn.exchange.deployed import ROUNDINGS, require_rounding
 
@@ -106,7 +112,7 @@ def _rounding(value: str) -> str:
 
 
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
-Normalisation: TypeAlias = Literal[True, False, "symmetric"]
+Normalisation: TypeAlias = Annotated[Literal[True, False, "symmetric"], BeforeValidator(_normalisation)]
 ModelName: TypeAlias = Literal["vgg5", "vgg11", "vgg16", "vgg16-4pools", "resnet12", "resnet9"]
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=SEEDS)]
 # These sizes are bounded because a larger one overflows a number of 64 bits or never ends.
