@@ -5,10 +5,11 @@ differ, until a test changes one.
 """
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from reproduction.paper import VGG5, printed
+from reproduction.paper import VGG5, VGG11, printed
 from reproduction.results import FROZEN
 
 from .conftest import ALL_IMAGES, HERE, TWO_SEEDS, only, page, said
@@ -71,6 +72,22 @@ def test_no_direction_differs_with_the_papers_own_numbers(name, networks, boxes)
             assert (found, differ, agree + unclear) == (count, 0, count)
             assert agree > count / 2
     assert not [claim for claim in made.claims if claim.verdict == "differs"]
+
+
+def test_a_rate_coded_network_of_version_0_2_is_in_no_count():
+    vgg11 = replace(ALL_IMAGES.networks[VGG11], rate_legacy=True)
+    scale = replace(ALL_IMAGES, networks={**ALL_IMAGES.networks, VGG11: vgg11})
+    made = page("table1", faithful, scale)
+    # VGG11 keeps traditional over ANN: 2 attacks in 2 boxes, and black over white of both: 4 and 2
+    assert counted(made, "between networks")[0] == 14 + 4 + 2 * 4
+    assert counted(made, "of a black box")[0] == 10 + 6 + 2 * 6
+    about = {note.partition(":")[0]: note for note in made.notes}
+    assert "It is that of version 0.2" in about["VGG11 on CIFAR-100"]
+    assert "Its pixels lie in [-1, 1]" in about["VGG5 on CIFAR-10"]
+    assert [claim.counted for claim in page("rate", faithful, scale).claims] == [True, False]
+    claims = page("claims", lambda one: 50.0 if one.kind == "accuracy" else None, scale)
+    (note,) = [note for note in claims.notes if "in no count" in note]
+    assert note.startswith("Rows about the rate-coded VGG11 on CIFAR-100 (rate)")
 
 
 def test_values_of_two_processors_or_versions_are_not_subtracted():
