@@ -1,4 +1,4 @@
-"""The pages of results/ come out of the values stored beside them, byte for byte: two scales, 400 measured values."""
+"""The pages of results/ come out of the values stored beside them, byte for byte: two scales, 450 measured values."""
 
 from pathlib import Path
 
@@ -19,16 +19,19 @@ CONTENT = {  # SHA-256 of the files that were measured
 }
 PAGES = [(f"paper{'-mid' if scale == 'mid' else ''}", scale, name) for scale in ("cpu", "mid")
          for name in (*every(SCALES[scale]), *(["thresholds"] if scale == "cpu" else []))]  # fmt: skip
+RATE = ("table1", "table2", "table3", "rate", "fig3", "fig10a", "fig11a", "fig11b")
+PAGES += [("paper-rate", "cpu", name) for name in RATE]  # one seed of VGG5 on another processor
+NETWORKS = {"paper": [], "paper-mid": ["vgg5-cifar10", "resnet12-cifar10"], "paper-rate": ["vgg5-cifar10"]}
 
 
 @pytest.mark.skipif(not (RESULTS / "paper").is_dir(), reason="the stored pages are in the repository only")
 @pytest.mark.parametrize(("folder", "scale", "name"), PAGES, ids=lambda value: str(value))
 def test_a_page_comes_out_of_its_stored_values(folder, scale, name, monkeypatch):
-    networks = ["vgg5-cifar10", "resnet12-cifar10"] if scale == "mid" else []
+    networks = NETWORKS[folder]
     used = {SCALES[scale].source(network) for network in networks or SCALES[scale].networks}
     sources = {source: f"{source}.npz" for source in used}
     monkeypatch.setattr(study_module, "content", lambda source: CONTENT[source.removesuffix(".npz")])
-    seeds = 1 if name == "thresholds" else None  # it was measured with --seeds 1
+    seeds = 1 if name == "thresholds" or folder == "paper-rate" else None  # measured with --seeds 1
     chosen = SCALES[scale].changed(seeds=seeds, sources=sources, networks=networks)
     study = Study(chosen, root=RESULTS / folder, progress=Progress(quiet=True))
     page = finished(study, name, needs(name, chosen))
