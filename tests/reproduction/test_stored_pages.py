@@ -1,4 +1,4 @@
-"""The pages of results/ come out of the values stored beside them, byte for byte: two scales, 450 measured values."""
+"""The pages of results/ come out of the values stored beside them, byte for byte: two scales, 420 measured values."""
 
 from pathlib import Path
 
