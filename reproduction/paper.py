@@ -231,9 +231,9 @@ class Scale:
             data["hidden"] = f"{recipe.model.hidden:,} hidden units, " if vgg else ""
             note = text("setting", scale=self.name, recipe=recipe, eps=255 * recipe.attack.eps, **named, **data)
             if rated and self.is_rated(network):
-                rate, kind = self.recipe(Run(network, "rate")), "setting_rate"
-                note += " " + text(kind, setting=self._rated_setting(network), recipe=rate)
-                note += " " + text("rate_legacy" if self.setting(network).rate_legacy else "rate_input")
+                rate, setting = self.recipe(Run(network, "rate")), self._rated_setting(network)
+                note += " " + text("setting_rate", setting=setting, recipe=rate)
+                note += " " + text("rate_input" if self.counts_rate(network) else "rate_legacy")
             notes.append(note)
         return notes
 
