@@ -30,7 +30,7 @@ def options(words: Sequence[str]) -> argparse.Namespace:
     style = {"epilog": EXAMPLES, "formatter_class": argparse.RawDescriptionHelpFormatter}
     cli = argparse.ArgumentParser(prog="python -m reproduction", description=about, **style)
     add = cli.add_argument
-    names = "table1 to table7, fig1a to fig11b, claims, bounds, thresholds, or all"
+    names = "table1 to table7, fig1a to fig11b, claims, bounds, thresholds, saturation, or all"
     add("names", nargs="+", metavar="NAME", help=names)
     add("--scale", choices=SCALES, default="smoke", help="networks, images and epochs (default: smoke, minutes)")
     add("--seeds", type=int, metavar="N", help="seeds 0 to N-1 for every network; default: the scale's")

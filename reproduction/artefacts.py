@@ -22,7 +22,7 @@ from reproduction.results import MissingValueError, Results
 from reproduction.study import Measurement, StoredValue, Study
 
 ALL, CLAIMS = "all", "claims"
-NOT_IN_PAPER = ("bounds", "thresholds")  # pages that `all` leaves out unless the scale lists them
+NOT_IN_PAPER = ("bounds", "thresholds", "saturation")  # pages that `all` leaves out unless the scale lists them
 STAGES = ("ann", "snn", "value", "alone")  # one after the other; tasks of a stage together, but each "alone" by itself
 Task = Run | Measurement  # a training, or a value of trained networks
 

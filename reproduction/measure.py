@@ -19,6 +19,7 @@ from hiresnn.app.build import device_of, splits
 from hiresnn.app.recipe import digest
 from hiresnn.app.targets import normalisation
 from hiresnn.attacks import Model, frozen, parse, pgd, seeded, transfer, verified
+from hiresnn.attacks.losses import margin
 from hiresnn.audit import InstrumentedModel
 from hiresnn.audit.behaviour import OWN
 from hiresnn.audit.build_card import questions
@@ -34,6 +35,7 @@ from reproduction import cost
 from reproduction.paper import CLAIMS, TWINS
 from reproduction.study import Measurement, Study
 
+SATURATED = 16.6  # margin from which float32 rounds the probability of the true class to 1
 ROWS = 2000  # images times timesteps of a batch whose spikes are recorded
 TWIN_STEP = 0.25  # step size of the attack on a twin, as a share of the bound
 CEILINGS = tuple(step / 20 for step in range(1, 21))  # tried for a quantised activation, as shares of the largest one
@@ -70,6 +72,19 @@ def accuracy(study: Study, one: Measurement, right: list[bool] | None = None) ->
     if spec:
         options |= {"attack": transfer(spec, study.attacked(one.runs()[-1])), "eps": spec.eps}
     return split_accuracy(network, split, **options)
+
+
+@torch.no_grad()
+def margins(study: Study, one: Measurement) -> list[float]:
+    """True logit minus largest other one: what 10, 50 and 90 % of the images do not exceed; percent above 16.6."""
+    network, (images, labels) = study.network(one.run), study.images(one.network, study.scale.images)
+    with frozen(network):
+        parts = [
+            -margin(network(batch), truth) for batch, truth in zip(images.split(200), labels.split(200), strict=True)
+        ]
+    gaps = torch.cat(parts).double()
+    quantiles = torch.quantile(gaps, gaps.new_tensor([0.1, 0.5, 0.9])).tolist()
+    return [*quantiles, 100 * float((gaps > SATURATED).double().mean())]
 
 
 def by_iteration(study: Study, one: Measurement) -> list[float]:
@@ -370,6 +385,7 @@ def training_cost(study: Study, one: Measurement) -> dict[str, Any]:
 
 MEASURE: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy,
+    "margins": margins,
     "held-out": accuracy,
     "by-iteration": by_iteration,
     "by-time": by_time,

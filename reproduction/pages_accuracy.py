@@ -1,4 +1,4 @@
-"""Tables 1 to 5, HIRE-SNN against the rate-coded SNN, accuracy at every bound, Fig. 1c and 9, thresholds."""
+"""Tables 1 to 5, HIRE-SNN against the rate-coded SNN, accuracy at every bound, Fig. 1c and 9, thresholds, margins."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -50,6 +50,7 @@ SIMILAR = 2.0
 """Percentage points below the rate-coded network that still count as similar; the paper's own are up to 1.8 below."""
 NO_GAIN = 2.0  # percentage points of a gain in Fig. 9 that count as no noticeable improvement
 THRESHOLDS = ("0.4", "0.7", "1.0")  # values of conversion.threshold_scale
+MARGINS = ("margin, 10 %", "half", "90 %", "% above 16.6")  # what `reproduction.measure.margins` returns
 HELD_OUT = "100"  # images held out where the scale's recipe holds out none
 ATTACK_COLUMNS = {LABELS[attack]: attack for attack in (None, *ATTACKS)}
 Group = tuple[str | None, str]  # attack and box
@@ -292,6 +293,28 @@ def thresholds(results: Results) -> Page:
     tables = [tabulate(text("thresholds.caption"), rows), tabulate(text("thresholds.gains"), gains)]
     about = f"{images:,} held-out training images"
     return results.page([VGG5], tables, [text("thresholds.held_out")], rated=True, images=about)
+
+
+def saturation(results: Results) -> Page:
+    """How large logits are, and FGSM and PGD with the cross-entropy in float32 and not rounded: not in the paper.
+
+    A rounded loss leaves more accuracy than there is, which may explain what the paper prints of the traditional VGG5.
+    """
+    scale, networks = results.scale, results.scale.some(CLAIMS["table2"])
+    rows: list[Row] = []
+    for network, method in product(networks, ("ann", "traditional", "hire")):
+        one = Measurement("margins", network, method)
+        margins = {name: results.stat(replace(one, at=at)) for at, name in enumerate(MARGINS)}
+        rounded = {f"{LABELS[attack]}, float32": results.stat(accuracy(network, method, attack)) for attack in ATTACKS}
+        exact = {
+            f"{LABELS[attack]}, not rounded": results.stat(accuracy(network, method, f"{attack}:float32_loss=false"))
+            for attack in ATTACKS
+        }
+        rows.append({**labels(network), "method": LABELS[method], **margins, **rounded, **exact})
+    notes = [text("saturation.margins"), text("saturation.loss")]
+    return results.page(
+        networks, [tabulate(text("saturation.caption"), rows)], notes, images=f"{scale.images:,} test images"
+    )
 
 
 # Parts of these pages

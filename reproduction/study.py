@@ -34,7 +34,14 @@ from hiresnn.progress import Progress
 from hiresnn.training import METHODS
 from reproduction.paper import ATTACKS, CLAIMS, TWINS, Changes, Run, Scale
 
-ON_ALL_IMAGES = ("accuracy", "held-out", "by-iteration", "quantised-ann", "gradient-checks")  # others: `Scale.analysed`
+ON_ALL_IMAGES = (
+    "accuracy",
+    "margins",
+    "held-out",
+    "by-iteration",
+    "quantised-ann",
+    "gradient-checks",
+)  # others: `Scale.analysed`
 UNTRAINED = ("cost", "input-codings")  # kinds of measurement that need no trained network
 RECORDED = ("date", "cpu", "threads", "torch", "hiresnn", "git_commit", "git_changed")  # stored with a value
 
@@ -80,7 +87,7 @@ class Measurement:
         """The attack with all its options; on a rate-coded network it averages gradients over the scale's draws."""
         attack = self.attack
         if (
-            attack and attack.partition(":")[0] in ATTACKS
+            attack and attack.partition(":")[0] in ATTACKS and "float32_loss" not in attack
         ):  # the loss as published attacks, and the stored values, take it
             attack = f"{attack}{',' if ':' in attack else ':'}float32_loss=true"
         if attack and self.method == "rate":
@@ -198,7 +205,7 @@ class Study:
         spec = measurement.spec(self.scale)
         key |= {"seed": measurement.seed, "grid": list(measurement.grid), "images": measurement.images(self.scale)}
         options = spec.resolved() if spec else {}
-        options.pop("float32_loss", None)  # it is always set
+        key |= {} if options.pop("float32_loss", True) else {"float32_loss": False}  # set but on page `saturation`
         key["attack"] = spec and {"name": spec.name, "options": options}
         if spec and (factor := self.scale.logit_factor(measurement.run)) != 1:
             key["logit factor"] = factor

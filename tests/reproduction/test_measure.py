@@ -76,6 +76,25 @@ def test_an_accuracy_is_stored_with_a_bit_for_each_image(trained):
     assert 0 < percent < 100
 
 
+def test_margins_are_those_of_the_logits_and_attacks_run_once_more_without_rounding(trained):
+    wanted = Measurement("margins", VGG5, "traditional", 0)
+    images, labels = trained.images(VGG5, trained.scale.images)
+    with torch.no_grad():
+        logits = trained.network(wanted.run)(images)
+    true = logits.gather(1, labels[:, None])[:, 0]
+    gaps = true - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    low, half, high, above = value(trained, wanted)
+    assert half == pytest.approx(float(gaps.double().quantile(0.5)), abs=1e-5)
+    assert low <= half <= high
+    assert above == 100 * float((gaps > 16.6).double().mean())
+    rounded, exact = (
+        accuracy(VGG5, "traditional", text).each(trained.scale)[0] for text in ("pgd", "pgd:float32_loss=false")
+    )
+    assert trained.key(exact) == trained.key(rounded) | {"float32_loss": False}
+    assert exact.spec(trained.scale).resolved()["float32_loss"] is False
+    assert rounded.spec(trained.scale).resolved()["float32_loss"] is True
+
+
 def test_the_rate_coded_network_is_attacked_over_draws_and_repeats(study):
     wanted = accuracy(VGG5, "rate", "pgd")
     first = value(study, wanted)
