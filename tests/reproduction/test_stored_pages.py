@@ -19,7 +19,7 @@ CONTENT = {  # SHA-256 of the files that were measured
 }
 PAGES = [(f"paper{'-mid' if scale == 'mid' else ''}", scale, name) for scale in ("cpu", "mid")
          for name in (*every(SCALES[scale]), *(["thresholds"] if scale == "cpu" else []))]  # fmt: skip
-RATE = ("table1", "table2", "rate", "fig3", "fig10a", "fig11a", "fig11b")
+RATE = ("table1", "table2", "rate", "fig3", "fig10a", "fig11a", "fig11b", "saturation")
 PAGES += [("paper-rate", "cpu", name) for name in RATE]  # one seed of VGG5 on another processor
 NETWORKS = {"paper": [], "paper-mid": ["vgg5-cifar10", "resnet12-cifar10"], "paper-rate": ["vgg5-cifar10"]}
 
