@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hiresnn import convert
-from hiresnn.attacks import apgd, iterative, parse, sa_pgd, seeded
+from hiresnn.attacks import apgd, iterative, momentum, parse, sa_pgd, seeded
 from hiresnn.attacks.adaptive import Checkpoints, MomentumStep, lengths
 from hiresnn.attacks.ball import Ball
 from hiresnn.attacks.losses import LossGradient
@@ -172,7 +172,7 @@ def test_the_step_does_not_depend_on_the_size_of_the_gradient():
 
 
 def test_momentum_moves_along_the_sign_of_the_decayed_sum_in_steps_that_halve():
-    # g / mean |g| is +1 or -1: m = 1, then 0.9 - 1 = -0.1, then -0.09 + 1, then 0.819 + 1; eta = 0.4, 0.2, 0.1, 0.05
+    # g / mean |g| is +1 or -1: m = 1, then 0.5 - 1 = -0.5, then -0.25 + 1, then 0.375 + 1; eta = 0.4, 0.2, 0.1, 0.05
     step, image, steps = MomentumStep(Ball(0.8), 5), torch.zeros(1, 1, 1, 1), []
     iterate = image
     for slope in (3.0, -2.0, 5.0, 1.0):
@@ -187,6 +187,26 @@ def test_momentum_stays_in_the_ball_and_does_not_move_without_a_gradient():
     for _ in range(20):
         iterate = step(image, iterate, LossGradient(image, image, slope))
     assert iterate.flatten().tolist() == pytest.approx([0.6, 0.5])
+
+
+def test_narrowed_starts_climb_longer_from_the_images_of_the_largest_margin():
+    seen: list[list[float]] = []
+
+    def bright(images):
+        seen.append(images[:, 0, 0, 1].tolist())  # no pixel has a gradient; a random start moves it by 0.01
+        lead = images[:, 0, 0, 1].detach().round(decimals=1) + 5 + 0 * images.sum((1, 2, 3))
+        return torch.stack([lead, torch.zeros_like(lead)], 1)
+
+    images = torch.linspace(0, 0.9, 31).round(decimals=1).view(31, 1, 1, 1).expand(31, 1, 1, 2).contiguous()
+    momentum(bright, images, torch.zeros(31, dtype=torch.int64), eps=0.01, iterations=4, restarts=2, narrow=2)
+    # The images themselves; 4 steps and the last iterate; 8 steps and the last iterate; and the gate's own calls.
+    assert [len(batch) for batch in seen[:15]] == [31] * 6 + [16] * 9
+    darkest = sorted(images[:, 0, 0, 0].tolist())[:16]
+    assert sorted(round(value, 1) for value in seen[6]) == pytest.approx(darkest)
+    few = images[:12]
+    seen.clear()
+    momentum(bright, few, torch.zeros(12, dtype=torch.int64), eps=0.01, iterations=4, restarts=2, narrow=4)
+    assert [len(batch) for batch in seen[6:23]] == [10] * 17  # of few images, ten
 
 
 @pytest.fixture(scope="module")

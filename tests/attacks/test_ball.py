@@ -77,7 +77,7 @@ def test_a_draw_is_uniform_in_the_ball_and_one_from_the_surface_has_its_radius()
 def test_momentum_moves_along_its_sum_divided_by_its_length():
     step, image = MomentumStep(Ball(0.8, "l2"), 5), torch.full((1, 1, 1, 2), 0.5)
     slope = torch.tensor([[[[3.0, 4.0]]]])
-    # eta = 0.4: 0.5 + 0.4 * (0.6, 0.8), and back by 0.2 along the sum 0.9 m - m
+    # eta = 0.4: 0.5 + 0.4 * (0.6, 0.8), and back by 0.2 along the sum 0.5 m - m
     iterate = step(image, image, LossGradient(image, image, slope))
     assert iterate.flatten().tolist() == pytest.approx([0.74, 0.82])
     iterate = step(image, iterate, LossGradient(image, image, -slope))

@@ -9,7 +9,6 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Literal
 
 import torch
@@ -37,8 +36,10 @@ MOMENTUM = 0.75
 """Share of the new step in APGD; the rest repeats the previous step."""
 FIRST, SECOND = 0.5, 0.8
 """Decay of the first and the second moment in SA-PGD."""
-SUM, HALVINGS = 0.9, 4
-"""Decay of the sum of gradients in the momentum attack, and how often its step is halved."""
+SUM, HALVINGS = 0.5, 4
+"""Decay of the sum of gradients in the momentum attack (0.9 breaks far fewer), and how often its step is halved."""
+FEWEST = 10
+"""Images that the later starts of a narrowed attack climb from, if so many stand."""
 CLASSES = {"standard": 4, "plus": 4, "rand": 3}
 """Version -> number of classes that its DLR loss needs."""
 TARGETS = 9
@@ -134,6 +135,7 @@ def momentum(
     norm: Norm = "linf",
     iterations: int = 100,
     restarts: int = 1,
+    narrow: int = 1,
     random_start: bool = False,
     loss: LossName = "cross-entropy",
     mean_logits: bool = False,
@@ -143,32 +145,41 @@ def momentum(
 ) -> Images:
     """Sign steps along a running sum of gradients (MI-FGSM, Dong et al. 2018), halved four times on the way.
 
-    m = 0.9 m + g / mean |g|, and the iterate moves by eta sign(m), in L2 eta m / |m|, inside the ball. eta starts at
+    m = 0.5 m + g / mean |g|, and the iterate moves by eta sign(m), in L2 eta m / |m|, inside the ball. eta starts at
     eps / 2 and is halved after each fifth of the steps.
 
     Args:
+        narrow: after the first start, climb only from 1 / `narrow` of the images that stand, those of the largest
+            margin loss, with `narrow` times the iterations: each start costs about the same.
         random_start: also the first start is a uniform draw from the ball, not the image itself.
 
     All else is as in `pgd_restarts`; any misclassified iterate counts.
     """
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
     ball, worst = Ball(eps, norm), WorstCandidates(model, images, labels, draws)
-    new_step = partial(MomentumStep, ball, iterations)
-    restarted(worst, chosen, new_step, ball, iterations, restarts, generator, random_start=random_start)
+    for run in range(restarts):
+        rows, steps = worst.standing, iterations * (narrow if run else 1)
+        if run and narrow > 1:
+            count = max(-(-len(rows) // narrow), FEWEST)
+            rows = rows[worst.margins[rows].argsort(descending=True)[:count].sort().values]
+        start = worst.images[rows]
+        if run or random_start:
+            start = perturbed(start, ball.draw(start, generator))
+        climb(worst, rows, start, steps, chosen, MomentumStep(ball, steps))
     return finish_by_square(worst, ball, finish, generator)
 
 
 class MomentumStep(PerRow):
-    """m = 0.9 m + g / mean |g|, a step of eta up m in the norm, eta = eps / 2, halved after each fifth of the steps."""
+    """m = decay m + g / mean |g|, a step eta up m in the norm; eta = eps / 2, halved after each fifth of the steps."""
 
     m: Tensor | float = 0.0
 
-    def __init__(self, ball: Ball, iterations: int) -> None:
-        self.ball, self.lasts, self.done = ball, max(iterations // (HALVINGS + 1), 1), 0
+    def __init__(self, ball: Ball, iterations: int, decay: float = SUM) -> None:
+        self.ball, self.lasts, self.done, self.decay = ball, max(iterations // (HALVINGS + 1), 1), 0, decay
 
     def __call__(self, images: Tensor, adversarial: Tensor, point: LossGradient) -> Tensor:
         slope = point.gradient
-        self.m = SUM * self.m + _divided(slope, slope.abs().mean((1, 2, 3), keepdim=True))
+        self.m = self.decay * self.m + _divided(slope, slope.abs().mean((1, 2, 3), keepdim=True))
         size = self.ball.eps / 2 / 2 ** min(self.done // self.lasts, HALVINGS)
         self.done += 1
         return self.ball.step(images, adversarial, self.m, size)

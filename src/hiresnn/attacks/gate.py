@@ -40,7 +40,7 @@ STEP_SHARE = 0.01 / (8 / 255)
 """Step size as a share of eps unless an option says otherwise: the paper's alpha = 0.01 at eps = 8/255."""
 LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("relative_step", "iterations", "queries", "finish"), (0, math.inf)),
-    **dict.fromkeys(("restarts", "targets", "draws", "budget", "candidates"), (1, math.inf)),
+    **dict.fromkeys(("restarts", "narrow", "targets", "draws", "budget", "candidates"), (1, math.inf)),
     **{"step": (0, 1), "area": (1e-6, 1), "seed": (0, 2**63 - 1)},
 }
 """Numeric option -> its smallest and largest value; those of eps are 0 and 1. In L2 a step and eps have no largest."""

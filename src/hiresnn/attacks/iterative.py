@@ -215,13 +215,12 @@ def restarted(
     generator: torch.Generator | None = None,
     *,
     leave: bool = False,
-    random_start: bool = False,
 ) -> None:
-    """Climb from the images (or a `random_start`), then from uniform draws, each time on what still stands."""
+    """Climb from the images, then from uniform draws, each time on what still stands."""
     for run in range(restarts):
         rows = worst.standing
         start = worst.images[rows]
-        if run or random_start:
+        if run:
             start = perturbed(start, ball.draw(start, generator))
         climb(worst, rows, start, iterations, loss, new_step(), leave=leave)
 

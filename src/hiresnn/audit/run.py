@@ -49,7 +49,7 @@ from hiresnn.network.rate_form import RateForm, has_rate_form
 from hiresnn.progress import Progress
 
 CARD, ADVERSARIAL, DEPLOYED = "card.json", "adversarial.npz", "deployed.json"
-FORMAT = 6  # raised when units of an earlier version differ from what this version would compute
+FORMAT = 7  # raised when units of an earlier version differ from what this version would compute
 PASSES = 500  # calls per image, for deciding whether compiling the neurons pays
 FLOAT, ALL = "float", "all views"  # names of the network as it is, and of the worst case over it and all views
 
