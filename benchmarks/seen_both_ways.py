@@ -5,7 +5,8 @@ attacks part. Needs snnTorch.
 
 Audits digits-hire and its export on 100 digits at 16/255 and 32/255 with the preset quick, once with all rules and once
 with elementwise rules alone; prints the images left. Then takes the same 30 sign steps on both, in float32 and float64,
-and prints the first iterate at which the sign of a gradient differs, how many signs, and how large they are.
+and prints the first iterate at which the sign of a gradient differs, how many signs, and how large they are; and how
+many of the 100 images stand under 20 steps of momentum on the margin in float32, on both and in batches of seven.
 """
 
 import subprocess
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import hiresnn
+from hiresnn.attacks import AttackSpec
 from hiresnn.attacks.losses import loss_gradient
 from hiresnn.audit import AuditConfig
 from hiresnn.data import load
@@ -81,6 +83,14 @@ def first_difference(networks: dict[str, nn.Module], images, labels, rules: tupl
     return f"no sign differs in {STEPS} iterates"
 
 
+def standing(network: nn.Module, rule: str, images, labels, size: int = COUNT) -> torch.Tensor:
+    """Which images `momentum` leaves in batches of that size."""
+    attack = AttackSpec.parse(f"momentum(iterations=20, loss=margin, rule={rule})").at(EPS)
+    parts = list(zip(images.split(size), labels.split(size), strict=True))
+    with torch.no_grad():
+        return torch.cat([network(attack(network, *part)).argmax(1) == part[1] for part in parts])
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hiresnn", "export", NAME, "--to", "snntorch"]
@@ -95,6 +105,13 @@ def main() -> None:
                 for ours in dict.fromkeys((theirs, unrolled)):
                     text = first_difference(networks, images.to(dtype), labels, (ours, theirs))
                     print(f"{dtype}, {ours} and {theirs}: {text}", flush=True)
+        ours, theirs = both(torch.float32).values()
+        for rule in ("assg", "bptr"):
+            first = standing(ours, rule, images, labels)
+            for name, other in (("exported", standing(theirs, rule, images, labels)),
+                                ("batches of 7", standing(ours, rule, images, labels, 7))):  # fmt: skip
+                differ = int((first != other).sum())
+                print(f"momentum, {rule}: {int(first.sum())} stand, {int(other.sum())} {name}, {differ} differ")
         config = AuditConfig("quick", "32/255", ("16/255",))
         for name, network in both(torch.float32).items():
             for rules, subject in (("all rules", network), ("elementwise rules", Elementwise(network))):
