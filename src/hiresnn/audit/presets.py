@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from torch import Tensor
 
@@ -158,7 +158,7 @@ _ALL = (
 # images, and nearly all that still fall are those on which the first start came near. The later starts therefore take
 # only a third of the images, for three times as long (benchmarks/audit_strength.py). Near a linear model, where no step
 # leaves the class that is nearest at first, only targets find the others (benchmarks/audit_validation.py).
-_NARROWED: dict[str, object] = {"iterations": 100, "narrow": 3, "random_start": True}
+_NARROWED: dict[str, Any] = {"iterations": 100, "narrow": 3, "random_start": True}
 _QUICK_ATTACKS = (
     stage_attack("momentum", Choice.EACH, iterations=20, loss="margin"),
     stage_attack("momentum", Choice.PUBLISHED, iterations=100),
