@@ -21,7 +21,7 @@ from hiresnn.app.targets import normalisation
 from hiresnn.attacks import Model, frozen, parse, pgd, seeded, transfer, verified
 from hiresnn.attacks.losses import margin
 from hiresnn.audit import InstrumentedModel
-from hiresnn.audit.behaviour import OWN
+from hiresnn.audit.behaviour import OWN, ROUNDED_OFF
 from hiresnn.audit.build_card import questions
 from hiresnn.audit.presets import DIRECTIONS
 from hiresnn.audit.sweep import screen_rule
@@ -35,7 +35,6 @@ from reproduction import cost
 from reproduction.paper import CLAIMS, TWINS
 from reproduction.study import Measurement, Study
 
-SATURATED = 16.6  # margin from which float32 rounds the probability of the true class to 1
 ROWS = 2000  # images times timesteps of a batch whose spikes are recorded
 TWIN_STEP = 0.25  # step size of the attack on a twin, as a share of the bound
 CEILINGS = tuple(step / 20 for step in range(1, 21))  # tried for a quantised activation, as shares of the largest one
@@ -84,7 +83,7 @@ def margins(study: Study, one: Measurement) -> list[float]:
         ]
     gaps = torch.cat(parts).double()
     quantiles = torch.quantile(gaps, gaps.new_tensor([0.1, 0.5, 0.9])).tolist()
-    return [*quantiles, 100 * float((gaps > SATURATED).double().mean())]
+    return [*quantiles, 100 * float((gaps > ROUNDED_OFF).double().mean())]
 
 
 def by_iteration(study: Study, one: Measurement) -> list[float]:

@@ -34,14 +34,8 @@ from hiresnn.progress import Progress
 from hiresnn.training import METHODS
 from reproduction.paper import ATTACKS, CLAIMS, TWINS, Changes, Run, Scale
 
-ON_ALL_IMAGES = (
-    "accuracy",
-    "margins",
-    "held-out",
-    "by-iteration",
-    "quantised-ann",
-    "gradient-checks",
-)  # others: `Scale.analysed`
+ON_ALL_IMAGES = ("accuracy", "margins", "held-out", "by-iteration", "quantised-ann", "gradient-checks")
+"""Kinds of measurement on `Scale.images`; the others take `Scale.analysed`."""
 UNTRAINED = ("cost", "input-codings")  # kinds of measurement that need no trained network
 RECORDED = ("date", "cpu", "threads", "torch", "hiresnn", "git_commit", "git_changed")  # stored with a value
 
@@ -86,9 +80,8 @@ class Measurement:
     def spec(self, scale: Scale) -> AttackSpec | None:
         """The attack with all its options; on a rate-coded network it averages gradients over the scale's draws."""
         attack = self.attack
-        if (
-            attack and attack.partition(":")[0] in ATTACKS and "float32_loss" not in attack
-        ):  # the loss as published attacks, and the stored values, take it
+        # Published attacks, and the stored values, take the loss in float32; page `saturation` says otherwise.
+        if attack and attack.partition(":")[0] in ATTACKS and "float32_loss" not in attack:
             attack = f"{attack}{',' if ':' in attack else ':'}float32_loss=true"
         if attack and self.method == "rate":
             attack = f"{attack}{',' if ':' in attack else ':'}draws={scale.draws}"

@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from hiresnn.audit.build_card import OWN_ALONE
-from hiresnn.audit.card import Card, Cell, Corruptions, Screening, share
+from hiresnn.audit.card import OWN_ALONE, Card, Cell, Corruptions, Screening, share
 from hiresnn.errors import RunError, UsageError
 from hiresnn.report import pages, words
 from hiresnn.report.pages import audit_page, page_of, read_runs, runs_page

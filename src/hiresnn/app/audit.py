@@ -28,8 +28,7 @@ from hiresnn.checks import as_floats
 from hiresnn.errors import DataError, RunError, UsageError, command_line
 from hiresnn.files import read_json, write_atomically
 from hiresnn.foreign import Unrolled
-from hiresnn.neurons import takes_rule
-from hiresnn.neurons.rules import rule_from_text
+from hiresnn.neurons import Linear, takes_rule
 from hiresnn.process import cache_folder
 from hiresnn.progress import Progress
 
@@ -75,7 +74,7 @@ def audit(
     if isinstance(subject.model, Unrolled):
         progress.line(f"Network: {subject.model.summary}.")
     elif subject.kind == "function" and not (
-        isinstance(subject.model, nn.Module) and takes_rule(subject.model, rule_from_text("linear"))
+        isinstance(subject.model, nn.Module) and takes_rule(subject.model, Linear())
     ):
         found = "no spiking neurons were found, so attacks follow its own gradient alone"
         progress.line(f"Network: {subject.architecture}, in which {found}. If it spikes, see docs/papers.md.")

@@ -9,6 +9,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal
 
 import torch
@@ -38,8 +39,6 @@ FIRST, SECOND = 0.5, 0.8
 """Decay of the first and the second moment in SA-PGD."""
 SUM, HALVINGS = 0.5, 4
 """Decay of the sum of gradients in the momentum attack (0.9 breaks far fewer), and how often its step is halved."""
-FEWEST = 10
-"""Images that the later starts of a narrowed attack climb from, if so many stand."""
 CLASSES = {"standard": 4, "plus": 4, "rand": 3}
 """Version -> number of classes that its DLR loss needs."""
 TARGETS = 9
@@ -121,7 +120,7 @@ def sa_pgd(
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
     worst = WorstCandidates(model, images, labels, draws)
     ball = Ball(eps)
-    restarted(worst, chosen, lambda: SaPgdStep(ball, iterations), ball, iterations, restarts, generator)
+    restarted(worst, chosen, partial(SaPgdStep, ball), ball, iterations, restarts, generator)
     return finish_by_square(worst, ball, finish, generator)
 
 
@@ -157,15 +156,8 @@ def momentum(
     """
     chosen = choose_loss(model, loss, mean_logits=mean_logits)
     ball, worst = Ball(eps, norm), WorstCandidates(model, images, labels, draws)
-    for run in range(restarts):
-        rows, steps = worst.standing, iterations * (narrow if run else 1)
-        if run and narrow > 1:
-            count = max(-(-len(rows) // narrow), FEWEST)
-            rows = rows[worst.margins[rows].argsort(descending=True)[:count].sort().values]
-        start = worst.images[rows]
-        if run or random_start:
-            start = perturbed(start, ball.draw(start, generator))
-        climb(worst, rows, start, steps, chosen, MomentumStep(ball, steps))
+    new_step = partial(MomentumStep, ball)
+    restarted(worst, chosen, new_step, ball, iterations, restarts, generator, random_start=random_start, narrow=narrow)
     return finish_by_square(worst, ball, finish, generator)
 
 

@@ -3,6 +3,7 @@
 APGD and SA-PGD (adaptive.py) replace the step of `iterate`, greedy rule choice (Xu et al. 2022) the evaluation.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -30,6 +31,8 @@ Evaluate = Callable[[int, Tensor, Tensor], "tuple[LossGradient, Tensor | None]"]
 """(steps made, rows of the batch, their iterates) -> loss and gradient there, and which rows go on; None keeps all."""
 Step = Callable[[Tensor, Tensor, LossGradient], Tensor]
 """(images, iterates, loss and gradient there) -> next iterates. If it remembers tensors of rows, it is a `PerRow`."""
+FEWEST = 10
+"""Images that the later starts of a narrowed attack climb from, if so many stand."""
 FALLEN = 0.1
 """Share of a batch that must be broken before these images leave it, where statistics of a rule must follow."""
 
@@ -180,7 +183,7 @@ def pgd_restarts(
     # The logits of the first iterate, the image itself, also say which images are wrong at the start.
     first = over_draws(draws)(model, images, labels, chosen) if iterations else None
     worst = WorstCandidates(model, images, labels, draws, first)
-    restarted(worst, chosen, lambda: move, ball, iterations, restarts, generator, leave=True)
+    restarted(worst, chosen, lambda _: move, ball, iterations, restarts, generator, leave=True)
     return finish_by_square(worst, ball, finish, generator)
 
 
@@ -201,28 +204,37 @@ def unbroken(
     ball, loss = Ball(eps), choose_loss(model, "cross-entropy")
     first = loss_gradient(model, images, labels, loss) if iterations else None
     worst = WorstCandidates(model, images, labels, first=first)
-    restarted(worst, loss, lambda: fixed_step(step, ball), ball, iterations, leave=True)
+    restarted(worst, loss, lambda _: fixed_step(step, ball), ball, iterations, leave=True)
     return ~worst.broken
 
 
 def restarted(
     worst: WorstCandidates,
     loss: Loss,
-    new_step: Callable[[], Step],
+    new_step: Callable[[int], Step],
     ball: Ball,
     iterations: int,
     restarts: int = 1,
     generator: torch.Generator | None = None,
     *,
     leave: bool = False,
+    random_start: bool = False,
+    narrow: int = 1,
 ) -> None:
-    """Climb from the images, then from uniform draws, each time on what still stands."""
+    """Climb from the images (or a `random_start`), then from uniform draws, each time on what still stands.
+
+    `new_step` makes the step of a climb of so many iterations. With `narrow`, the later starts climb only from one in
+    `narrow` of the images that stand, those of the largest margin loss, but `narrow` times as long.
+    """
     for run in range(restarts):
-        rows = worst.standing
+        rows, steps = worst.standing, iterations * (narrow if run else 1)
+        if run and narrow > 1:
+            count = max(math.ceil(len(rows) / narrow), FEWEST)
+            rows = rows[worst.margins[rows].argsort(descending=True)[:count].sort().values]
         start = worst.images[rows]
-        if run:
+        if run or random_start:
             start = perturbed(start, ball.draw(start, generator))
-        climb(worst, rows, start, iterations, loss, new_step(), leave=leave)
+        climb(worst, rows, start, steps, loss, new_step(steps), leave=leave)
 
 
 def climb(

@@ -21,7 +21,7 @@ from hiresnn.analysis import SpikingActivity
 from hiresnn.attacks import frozen, seeded
 from hiresnn.audit import card as parts
 from hiresnn.audit.behaviour import OWN, ROUNDING, InstrumentedModel, outcome, seed_of
-from hiresnn.audit.card import share
+from hiresnn.audit.card import OWN_ALONE, share
 from hiresnn.audit.presets import PROTOCOL
 from hiresnn.audit.sweep import WIDER, AuditResult, Broken, Record, longer_search
 from hiresnn.calls import Bound
@@ -38,7 +38,6 @@ WITHOUT_GRADIENT = "attacks without gradients broke {} of {} that all gradient a
 NO_DOUBT = "no attack and no check found a reason to doubt the paper's PGD"
 MAY_LEAVE_LESS = "An attack that works may leave far less than {:.1f} %."
 NO_ATTACK = "No attack could follow a gradient, so it may be right or far too high."
-OWN_ALONE = "No gradient but the network's own could be followed."
 NO_GRADIENT = "no gradient rule has a gradient on {} of {} screened images"
 GAP, GAP_IMAGES = 1.0, 5
 """Percentage points and images from which PGD counts as an overestimate; five against none pass the sign test."""
@@ -361,7 +360,7 @@ class Evidence:
             unbroken=card.curve[-1].worst.count if card.curve[-1].eps is None else 0,
             correct=card.clean.count,
             without=numbers(NO_GRADIENT),
-            own_only=card.conclusion.headline.endswith(OWN_ALONE),
+            own_only=card.conclusion.own_alone,
         )
 
 

@@ -196,6 +196,10 @@ class Screening(Part):
     )
 
 
+OWN_ALONE = "No gradient but the network's own could be followed."
+"""The end of the headline of a network that takes no gradient rule."""
+
+
 class Conclusion(Part):
     """The number to report, why, and the next command to run."""
 
@@ -204,6 +208,11 @@ class Conclusion(Part):
     reasons: list[str]
     next_step: str = Field(description="A command line or a sentence.")
     own: GradientVerdict = Field(description="Whether the network's own gradient can be trusted.")
+
+    @property
+    def own_alone(self) -> bool:
+        """Whether attacks could follow no gradient but the network's own."""
+        return self.headline.endswith(OWN_ALONE)
 
 
 class Layer(Part):

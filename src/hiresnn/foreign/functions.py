@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from hiresnn.foreign.unrolled import Stepwise
+from hiresnn.network import evaluating
 from hiresnn.neurons.rules import Surrogate
 
 
@@ -78,23 +80,25 @@ class FunctionSlot:
 def function_slots(network: nn.Module, images: Tensor) -> tuple[list[FunctionSlot], int]:
     """Return a slot for each layer of neurons, and the number of timesteps; no slot if no function makes spikes.
 
-    The network is called twice with the images [B, C, H, W], and keeps what its modules store; put them to rest after.
+    The network is called once or twice with the images [B, C, H, W], and keeps what its modules store: restore that.
     """
     slots, steps = list[FunctionSlot](), set[int]()
     for function, calls in _calls(network, images).items():
-        spiking = all(call.spikes.shape == call.x.shape and _binary(call.spikes) for call in calls)
-        x = torch.cat([call.x.flatten() for call in calls])
-        fired = torch.cat([call.spikes.flatten() for call in calls]) == 1 if spiking else x > 0
-        below, above = x[~fired], x[fired]
-        if not spiking or not len(below) or not len(above) or below.max() > above.min():
+        if not all(call.spikes.shape == call.x.shape and binary(call.spikes) for call in calls):
+            continue
+        x, fired = (
+            torch.cat([row.flatten() for row in rows]) for rows in zip(*(call[:2] for call in calls), strict=True)
+        )
+        below, above = x[fired == 0], x[fired == 1]
+        if not len(below) or not len(above) or below.max() > above.min():
             continue
         low, high = float(below.max()), float(above.min())
         jump = 0.0 if low <= 0 <= high else (low + high) / 2
         layers = _period([(call.site, call.x.shape) for call in calls])
         steps.add(len(calls) // layers)
         for layer in range(layers):
-            scale = float(torch.cat([call.x.flatten() for call in calls[layer::layers]]).square().mean().sqrt())
-            slots.append(FunctionSlot(function, layer, layers, jump, abs(jump) or scale or 1.0))
+            spread = float(torch.cat([call.x.flatten() for call in calls[layer::layers]]).square().mean().sqrt())
+            slots.append(FunctionSlot(function, layer, layers, jump, abs(jump) or spread or 1.0))
     return slots, steps.pop() if len(steps) == 1 else 1
 
 
@@ -108,16 +112,13 @@ def _calls(network: nn.Module, images: Tensor) -> dict[type[Function], list[Func
             calls.setdefault(function, []).append(FunctionCall(x.detach(), output.detach(), _site()))
 
     device = next((parameter.device for parameter in network.parameters()), images.device)
-    training = network.training
-    with ExitStack() as stack, torch.enable_grad(), torch.random.fork_rng([]):
-        stack.callback(network.train, training)
-        network.eval()
+    with ExitStack() as stack, evaluating(network), torch.enable_grad(), torch.random.fork_rng([]):
         try:
             functions = _functions(network(images.to(device).clone().requires_grad_()))
             for function in functions:
-                observer: Callable[..., None] = lambda *call, function=function: note(function, *call)  # noqa: E731
-                stack.enter_context(_observed(function, observer))
-            network(images.to(device).clone().requires_grad_())
+                stack.enter_context(_observed(function, partial(note, function)))
+            if functions:  # the graph says which; a second pass, how they are called
+                network(images.to(device).clone())
         except Exception:  # whatever code raises for an input that it does not expect
             return {}
     return calls
@@ -179,7 +180,8 @@ def _potential(inputs: tuple[Any, ...]) -> tuple[int, Any]:
     return next(((place, value) for place, value in enumerate(inputs) if isinstance(value, Tensor)), (0, None))
 
 
-def _binary(rows: Tensor) -> bool:
+def binary(rows: Tensor) -> bool:
+    """Whether a tensor holds zeros and ones alone."""
     return bool(((rows == 0) | (rows == 1)).all())
 
 

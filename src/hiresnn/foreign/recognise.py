@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.foreign.adapters import foreign_modules, norse, sinabs, snntorch, spikingjelly
-from hiresnn.foreign.functions import function_slots
+from hiresnn.foreign.functions import binary, function_slots
 from hiresnn.foreign.steps import Layout, picked
 from hiresnn.foreign.unrolled import Unrolled, run_sequence
+from hiresnn.network import evaluating
 from hiresnn.neurons.rules import Ruled
 
 IMAGES = 13  # of the trial; no usual number of timesteps, so that the shapes tell both apart
@@ -128,19 +129,16 @@ def try_out(network: nn.Module, images: Tensor) -> tuple[dict[str, list[Call]], 
     def note(name: str, inputs: tuple[Any, ...], output: Any) -> None:
         output = output[0] if isinstance(output, (tuple, list)) and output else output
         if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor) and inputs[0].dim() > 1:
-            spikes = _binary(output) and not _binary(inputs[0]) and output.shape == inputs[0].shape
+            spikes = binary(output) and not binary(inputs[0]) and output.shape == inputs[0].shape
             calls.setdefault(name, []).append(Call(tuple(inputs[0].shape), spikes))
 
     few = _few(images)
-    training = network.training
-    with ExitStack() as stack, torch.no_grad(), torch.random.fork_rng([]):
+    with ExitStack() as stack, evaluating(network), torch.no_grad(), torch.random.fork_rng([]):
         for name, module in network.named_modules():
             if name and not type(module).__module__.startswith("torch."):
                 stack.enter_context(
                     module.register_forward_hook(lambda _, inputs, output, name=name: note(name, inputs, output))
                 )
-        stack.callback(network.train, training)
-        network.eval()
         device = next((parameter.device for parameter in network.parameters()), few.device)
         try:
             result = network(few.to(device))
@@ -167,10 +165,6 @@ def _neurons(network: nn.Module, calls: dict[str, list[Call]]) -> list[str]:
         if not weighted and not inside and any(call.spikes for call in calls.get(name, ())):
             layers.append(name)
     return layers
-
-
-def _binary(rows: Tensor) -> bool:
-    return bool(((rows == 0) | (rows == 1)).all())
 
 
 def steps_of(layers: list[str], calls: dict[str, list[Call]], outputs: Tensor | None) -> tuple[int, Layout]:

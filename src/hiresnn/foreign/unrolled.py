@@ -183,7 +183,7 @@ class Unrolled(nn.Module):
         library: name of its library, for reports and messages.
         show: how the network takes its steps; None takes `once` with own_loop and else `each_step`.
         reset: puts every neuron of the network to rest; None for a network whose state is passed explicitly.
-        slots: the surrogate of each neuron layer in which a gradient rule can be used.
+        slots: the surrogate of each neuron layer in which a gradient rule can be used, as `Slot` or `FunctionSlot`.
         spiking: the layers of neurons, whose spikes `hiresnn.foreign.record` collects; None takes those of `slots`.
         layout: how the layers inside get their timesteps, see `Layout`.
         run: how a neuron layer alone takes currents, to measure its equation; None tries those of `RUNS`.
@@ -251,17 +251,15 @@ class Unrolled(nn.Module):
     @property
     def summary(self) -> str:
         """How the network is understood, in one line, for whoever did not write the adapter."""
-        names, loop = list(self.spiking) or self._functions, " in its own loop" if self.own_loop else ""
+        names, loop = (
+            list(self.spiking) or [str(slot) for slot in self._slots],
+            " in its own loop" if self.own_loop else "",
+        )
         listed = f" ({', '.join(names if len(names) <= 4 else [*names[:3], '...'])})" if names else ""
         return (
             f"{type(self.network).__name__} ({self.library}), {self.timesteps} timesteps{loop}, {len(names)} layers of "
             f"neurons{listed}; class scores are the {self.readout} of its output over time"
         )
-
-    @property
-    def _functions(self) -> list[str]:
-        """What to call the layers of a network that makes its spikes in `forward`."""
-        return [] if self.spiking else [str(slot) for slot in self._slots]
 
     def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
         """Return logits [B, K], float32 or float64, of images [B, C, H, W] or event grids [B, T, P, H, W].

@@ -18,7 +18,6 @@ from hiresnn.app.audit import run_around, verify
 from hiresnn.app.folder import ENVIRONMENT, METRICS, RESULT, EpochRecord, ResultRecord, RunFolder
 from hiresnn.app.recipe import Recipe, flatten
 from hiresnn.app.train import training_cost
-from hiresnn.audit.build_card import OWN_ALONE
 from hiresnn.audit.card import Card, Point, Share, read_card
 from hiresnn.audit.run import CARD as CARD_NAME
 from hiresnn.calls import L2
@@ -249,8 +248,7 @@ def audit_page(card: Card) -> str:
     headline = card.at(card.setting.headline)
     most_spikes = max((max(layer.clean, layer.attacked) for layer in card.activity or []), default=0) or 1
     drawings = {"curve": curve(card), "curves": CURVES, "heat": heat(card), "most_spikes": most_spikes}
-    alone = card.conclusion.verdict == "agrees" and card.conclusion.headline.endswith(OWN_ALONE)
-    return rendered("audit.html", card=card, headline=headline, alone=alone, **drawings)
+    return rendered("audit.html", card=card, headline=headline, **drawings)
 
 
 def runs_page(runs: Sequence[Run]) -> str:
