@@ -32,7 +32,8 @@ from hiresnn.data import DataSet, Split
 from hiresnn.errors import RunError, UsageError, quoted, suggestion, user_code
 from hiresnn.foreign import Unrolled, recognise
 from hiresnn.models import OwnNetwork, spec_of
-from hiresnn.network import SpikingNetwork, copied, evaluating, uncompiled
+from hiresnn.modes import evaluating
+from hiresnn.network import SpikingNetwork, copied, uncompiled
 from hiresnn.process import leads
 
 PREFIX = "hiresnn_target_"  # of the module names under which users' files are imported

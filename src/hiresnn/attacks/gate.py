@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hiresnn.calls import parse_eps, typed
 from hiresnn.checks import require_batch
 from hiresnn.errors import AttackError, UsageError, closest, quoted
-from hiresnn.network.layers import cleared, evaluating
+from hiresnn.modes import cleared, evaluating
 
 Images = Float[Tensor, "batch *shape"]
 Labels = Int64[Tensor, " batch"]

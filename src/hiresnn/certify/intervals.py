@@ -22,7 +22,8 @@ from hiresnn.attacks.gate import Images, Labels
 from hiresnn.checks import require_batch, require_classes
 from hiresnn.errors import UsageError
 from hiresnn.models import Normalise
-from hiresnn.network import SpikingNetwork, evaluating
+from hiresnn.modes import evaluating
+from hiresnn.network import SpikingNetwork
 from hiresnn.network.layers import AveragePool, Encoder, SharedDropout
 from hiresnn.neurons import LIF, Window
 

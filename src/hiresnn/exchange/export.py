@@ -36,7 +36,8 @@ from hiresnn.exchange.nir import (
 )
 from hiresnn.exchange.step_graph import StepGraph, require_direct, step_graph
 from hiresnn.files import write_atomically
-from hiresnn.network import SpikingNetwork, evaluating, record
+from hiresnn.modes import evaluating
+from hiresnn.network import SpikingNetwork, record
 
 FORMATS = ("nir", "onnx", *LIBRARIES)
 """What a network can be exported to."""

@@ -12,7 +12,8 @@ from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
 from hiresnn.models import Normalise
-from hiresnn.network import Encoder, SharedDropout, SpikingNetwork, evaluating
+from hiresnn.modes import evaluating
+from hiresnn.network import Encoder, SharedDropout, SpikingNetwork
 from hiresnn.network.layers import AveragePool
 from hiresnn.network.report import name_of
 from hiresnn.neurons import LIF, Window

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from hiresnn.foreign.unrolled import Stepwise
-from hiresnn.network import evaluating
+from hiresnn.modes import evaluating
 from hiresnn.neurons.rules import Surrogate
 
 

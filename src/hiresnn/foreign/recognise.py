@@ -20,7 +20,7 @@ from hiresnn.foreign.adapters import foreign_modules, norse, sinabs, snntorch, s
 from hiresnn.foreign.functions import binary, function_slots
 from hiresnn.foreign.steps import Layout, picked
 from hiresnn.foreign.unrolled import Unrolled, run_sequence
-from hiresnn.network import evaluating
+from hiresnn.modes import evaluating
 from hiresnn.neurons.rules import Ruled
 
 IMAGES = 13  # of the trial; no usual number of timesteps, so that the shapes tell both apart

@@ -4,7 +4,7 @@ from hiresnn.network.batch_norm import ChannelAffine
 from hiresnn.network.calibration import THRESHOLD_SCALE, SilentLayerError, calibrate
 from hiresnn.network.convert import CLOSEST, CONVERSIONS, TIMESTEPS, Conversion, convert, spiking_graph
 from hiresnn.network.graph import copied, memory_format_of, uncompiled
-from hiresnn.network.layers import ENCODINGS, Encoder, Encoding, SharedDropout, evaluating
+from hiresnn.network.layers import ENCODINGS, Encoder, Encoding, SharedDropout
 from hiresnn.network.rate_form import NotExactError, RateForm
 from hiresnn.network.report import ConversionReport, ConversionWarning
 from hiresnn.network.self_check import NotRescalableError, analogue
@@ -33,7 +33,6 @@ __all__ = [
     "compiling_pays",
     "convert",
     "copied",
-    "evaluating",
     "memory_format_of",
     "record",
     "spiking_graph",

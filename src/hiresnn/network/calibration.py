@@ -9,8 +9,8 @@ from torch import Tensor, fx, nn
 
 from hiresnn.checks import require_batch
 from hiresnn.errors import UsageError
+from hiresnn.modes import evaluating
 from hiresnn.network.batch_norm import ChannelAffine
-from hiresnn.network.layers import evaluating
 from hiresnn.network.report import WEIGHTED
 from hiresnn.network.self_check import NotRescalableError, check_graph, check_rescaled
 from hiresnn.network.spiking import SpikingNetwork

@@ -1,9 +1,6 @@
 """Layers of a spiking network that are no neurons: shared dropout, the encoder of images, and average pooling."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from threading import RLock
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import torch
@@ -15,51 +12,6 @@ from hiresnn.errors import UsageError, closest
 from hiresnn.neurons import Window
 from hiresnn.neurons.compiled import kernel
 from hiresnn.neurons.layer import folded, layout_of, spread
-
-
-@dataclass
-class _Cleared:
-    part: Any
-    value: bool
-    contexts: int = 0
-
-
-_CLEARED: dict[int, _Cleared] = {}
-"""id -> a module or parameter inside contexts of `cleared`, its flag before the first, and how many there are."""
-_CLEARING = RLock()
-
-
-@contextmanager
-def cleared(flag: str, parts: Iterable[Any], switch: Callable[[bool], object] = bool) -> Iterator[None]:
-    """Clear a flag of modules or parameters; it returns when the last context that holds the part ends, in any thread.
-
-    Args:
-        switch: also called, with False and, where no part is held elsewhere, with the flag of the first part.
-    """
-    parts = list(parts)
-    with _CLEARING:
-        for part in parts:
-            _CLEARED.setdefault(id(part), _Cleared(part, getattr(part, flag))).contexts += 1
-    try:
-        with _CLEARING:
-            switch(False)
-            for part in parts:
-                setattr(part, flag, False)
-        yield
-    finally:
-        with _CLEARING:
-            for part in parts:
-                _CLEARED[id(part)].contexts -= 1
-            released = [_CLEARED.pop(id(part)) for part in parts if not _CLEARED[id(part)].contexts]
-            if parts and len(released) == len(parts):
-                switch(released[0].value)
-            for one in released:
-                setattr(one.part, flag, one.value)
-
-
-def evaluating(network: nn.Module) -> AbstractContextManager[None]:
-    """Put a network into eval mode; afterwards every module has the mode that it had."""
-    return cleared("training", network.modules(), network.train)  # for a module that does more than to note the mode
 
 
 class SharedDropout(nn.Module):

@@ -16,8 +16,9 @@ from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError, user_code
 from hiresnn.models import QCFS, MeanOverBins
+from hiresnn.modes import cleared, evaluating
 from hiresnn.network.graph import over_time
-from hiresnn.network.layers import Encoder, SharedDropout, cleared, evaluating
+from hiresnn.network.layers import Encoder, SharedDropout
 from hiresnn.network.report import MAX_POOLS, kind_of, name_of
 from hiresnn.network.spiking import SpikingNetwork
 from hiresnn.network.timing import MaxPool

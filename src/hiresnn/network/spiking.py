@@ -15,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
+from hiresnn.modes import evaluating
 from hiresnn.network.fused import in_blocks, run_in_segments
-from hiresnn.network.layers import Encoder, evaluating
+from hiresnn.network.layers import Encoder
 from hiresnn.network.report import ConversionReport
 from hiresnn.neurons import LIF, Neuron, Window
 from hiresnn.neurons.compiled import compiles
