@@ -1,6 +1,6 @@
 """`hiresnn certify`: certificates of a target's network on its images, beside its audit if it has one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from hiresnn.files import json_text, write_atomically
 from hiresnn.network import SpikingNetwork
 from hiresnn.progress import Progress
 
-RESULT, PAGE = "certify.json", "certify.html"
+RESULT = "certify.json"
 IMAGES = 100
 SETTINGS: dict[str, Any] = {"n0": 100, "n": 1000, "alpha": 0.001}
 BOUNDS = ("0", "1/255", "2/255", "4/255", "8/255", "16/255", "32/255")
@@ -48,7 +48,6 @@ def certify(
     seed: int = 0,
     batch_size: int = 500,
     out: Path | None = None,
-    page: Callable[[dict[str, Any]], str] | None = None,
     progress: Progress,
 ) -> tuple[dict[str, Any], Path]:
     """Certify the network that `target` names; return the content of certify.json, and its folder, that of the audit.
@@ -71,47 +70,41 @@ def certify(
     chosen = [_read(text, model) for text in smoothings or ["rate" if poisson else "gaussian(sigma=0.25)"]]
     test, labels = as_floats(split.images).to(device), split.labels.to(device)
     result: dict[str, Any] = {"target": target, "data": dataset.name, "images": len(split), "seed": seed}
-    result["clean"] = round(evaluate(model, test, labels), 2)
-    result["smoothed"] = []
+    result |= {"clean": round(evaluate(model, test, labels), 2), "smoothed": []}
     for name, smoothing, settings in chosen:
         with progress.task(f"certify {name}", len(split)) as task:
-            options: dict[str, Any] = {"seed": seed, "advance": task.advance}
-            made = certify_smoothed(model, test, smoothing, **settings, **options, batch_size=batch_size)
+            options: dict[str, Any] = {**settings, "seed": seed, "batch_size": batch_size, "advance": task.advance}
+            made = certify_smoothed(model, test, smoothing, **options)
+        radius = torch.where(made.prediction == split.labels, made.radius, 0)
+        radii = [float(radius.max()) * step / 8 for step in range(9)]
         entry: dict[str, Any] = {"smoothing": name, "norm": smoothing.norm, **settings}
-        entry["abstains"], right = _percent(made.prediction == ABSTAINS), made.prediction == split.labels
-        radius, nearest = torch.where(right, made.radius, 0), None
+        entry |= {"abstains": _percent(made.prediction == ABSTAINS), "certified radius": radius.tolist()}
+        entry |= {"radii": radii, "attacked": None}
+        entry["certified"] = [_percent(made.holds(split.labels, bound)) for bound in radii]
         if attack:
             with progress.task(f"attack {name}", len(split)) as task:
                 nearest = attack_smoothed(model, test, labels, smoothing, seed=seed, advance=task.advance)
             entry["nearest"] = [None if distance.isinf() else float(distance) for distance in nearest]
             entry["contradictions"] = int((radius > nearest).sum())
-        largest = float(radius.max())
-        radii = [largest * step / 8 for step in range(9)]
-        entry |= {"certified radius": radius.tolist(), "radii": radii}
-        entry["certified"] = [_percent(made.holds(split.labels, bound)) for bound in radii]
-        entry["attacked"] = None if nearest is None else [_percent(nearest > bound) for bound in radii]
+            entry["attacked"] = [_percent(nearest > bound) for bound in radii]
         result["smoothed"].append(entry)
     bounds = [parse_bound(label) for label in (audited.setting.bounds if audited else BOUNDS)]
     bounds = [bound for bound in bounds if bound.eps <= 1]
     worst = {point.bound: point.worst.percent for point in audited.curve} if audited else {}
-    result["linf"] = {
-        "bounds": [bound.label for bound in bounds],
-        "worst": [worst.get(bound.label) for bound in bounds],
-    }
-    result["audit"] = audited.data.images if audited else None
+    linf: dict[str, Any] = {"bounds": [bound.label for bound in bounds], "certified": None, "reason": None}
+    linf["worst"] = [worst.get(bound.label) for bound in bounds]
     try:
         network = require_intervals(model)
         with progress.task("interval bounds", len(split)) as task:
             radius = certify_intervals(network.cpu(), test.cpu(), split.labels, advance=task.advance)
     except UsageError as error:
-        result["linf"] |= {"certified": None, "reason": str(error)}
+        linf["reason"] = str(error)
     else:
-        certified = [_percent((radius > 0) & (radius >= bound.eps)) for bound in bounds]
-        result["linf"] |= {"certified": certified, "reason": None, "certified radius": radius.tolist()}
+        linf["certified"] = [_percent((radius > 0) & (radius >= bound.eps)) for bound in bounds]
+        linf["certified radius"] = radius.tolist()
+    result |= {"linf": linf, "audit": audited.data.images if audited else None}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / RESULT, json_text(result).encode())
-    if page is not None:
-        write_atomically(folder / PAGE, page(result).encode())
     return result, folder
 
 
@@ -124,11 +117,10 @@ def _read(text: str, model: Model) -> tuple[str, Smoothing, dict[str, Any]]:
     call = read_call(f"gaussian({text})" if "=" in text and "(" not in text else text, "smoothing")
     if call.name not in ("gaussian", "rate"):
         raise UsageError(f"smoothing {call.name!r} is unknown; {closest(call.name, ('gaussian', 'rate'))}.")
-    call.require([*(["sigma"] if call.name == "gaussian" else []), *SETTINGS], "smoothing")
-    settings = {
-        key: typed(call.options.get(key, default), default, f"smoothing: {key}") for key, default in SETTINGS.items()
-    }
+    defaults = SETTINGS if call.name == "rate" else {"sigma": 0.25, **SETTINGS}
+    call.require(list(defaults), "smoothing")
+    settings = {key: typed(call.options.get(key, value), value, f"smoothing: {key}") for key, value in defaults.items()}
     if call.name == "rate":
         return "rate coding", RateCoding.of(model), settings
-    sigma = typed(call.options.get("sigma", 0.25), 0.25, "smoothing: sigma")
+    sigma = settings.pop("sigma")
     return f"sigma = {sigma:g}", Gaussian(sigma), settings

@@ -41,9 +41,7 @@ class Sparse:
 
     def __post_init__(self) -> None:
         if not (self.p_plus >= 0 and self.p_minus >= 0 and 0 < self.p_plus + self.p_minus < 1):
-            raise UsageError(
-                f"p_plus is {self.p_plus} and p_minus is {self.p_minus}; give probabilities whose sum lies in (0, 1)."
-            )
+            raise UsageError(f"p_plus is {self.p_plus}, p_minus {self.p_minus}; their sum must lie in (0, 1).")
 
     def draw(self, image: Tensor, count: int, generator: torch.Generator) -> Tensor:
         if not ((image == 0) | (image == 1)).all():

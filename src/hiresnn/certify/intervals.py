@@ -100,19 +100,22 @@ class _Bounds(fx.Interpreter):
     def _called(self, target: Any, args: Any, kwargs: Any, run: Callable[..., Any]) -> Any:
         parts: list[Any] = []
         fx.node.map_aggregate((args, kwargs), parts.append)
-        intervals = [part for part in parts if isinstance(part, Interval)]
-        if not intervals:
+        count = sum(isinstance(part, Interval) for part in parts)
+        if not count:
             return run(target, args, kwargs)
-        if target in (operator.add, operator.iadd, torch.add) and len(intervals) == len(parts) == 2:
+        if target in (operator.add, operator.iadd, torch.add) and count == len(parts) == 2:
             return Interval(args[0].middle + args[1].middle, args[0].radius + args[1].radius)
-        if len(intervals) == 1 and (target in SIZES or target in RESHAPES):
-            middle = fx.node.map_aggregate(args, lambda part: part.middle if isinstance(part, Interval) else part)
-            radius = fx.node.map_aggregate(args, lambda part: part.radius if isinstance(part, Interval) else part)
-            value = run(target, middle, kwargs)
-            if target in SIZES and not isinstance(value, Tensor):
-                return value
+        if count == 1 and (target in SIZES or target in RESHAPES):
+
+            def half(name: str) -> Any:
+                values = fx.node.map_aggregate(args, lambda part: getattr(part, name, part))
+                return run(target, values, kwargs)
+
+            middle = half("middle")
             if target in RESHAPES:
-                return Interval(value, run(target, radius, kwargs))
+                return Interval(middle, half("radius"))
+            if not isinstance(middle, Tensor):
+                return middle
         raise self._refused(str(target), "this operation")
 
     def _refused(self, layer: str, kind: str) -> UsageError:

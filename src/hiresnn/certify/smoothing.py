@@ -96,9 +96,7 @@ class RateCoding:
     def of(cls, network: object) -> "RateCoding":
         """Return the smoothing of a spiking network with Poisson input. Raises UsageError for another network."""
         if not isinstance(network, SpikingNetwork) or network.encoding.encoding != "poisson":
-            raise UsageError(
-                "the network has no Poisson input; certify it with Gaussian noise, --smoothing sigma=0.25."
-            )
+            raise UsageError("the network has no Poisson input; use Gaussian noise, --smoothing sigma=0.25.")
         scales = [float(layer.std.min()) for layer in network.layers.modules() if isinstance(layer, Normalise)]
         return cls(network.timesteps, min(scales, default=1.0))
 
@@ -192,9 +190,8 @@ def certify_smoothed(
             p = lower_bound(int(votes[selected]), n, alpha)
             rows.append((selected, smoothing.radius(p), p) if p > 0.5 else (ABSTAINS, 0.0, 0.0))
             advance()
-    classes, radii, probabilities = zip(*rows, strict=True) if rows else ((), (), ())
-    as_numbers = (torch.tensor(values, dtype=torch.float64) for values in (radii, probabilities))
-    return Certificate(torch.tensor(classes, dtype=torch.int64), *as_numbers)
+    classes, *numbers = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), 3).T
+    return Certificate(classes.long(), *numbers)
 
 
 @with_gradients

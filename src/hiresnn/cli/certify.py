@@ -37,18 +37,20 @@ def certify(
         seed: Seed of the noise.
         out: Folder for the results; default: that of the audit.
     """
-    from hiresnn.app.certify import PAGE, RESULT
+    from hiresnn.app.certify import RESULT
     from hiresnn.app.certify import certify as run
+    from hiresnn.files import write_atomically
     from hiresnn.report.pages import certify_page
 
     options: dict[str, Any] = {"smoothings": smoothings or (), "attack": attack, "source": data, "images": limit}
-    options |= {"seed": seed, "batch_size": batch, "out": out, "page": certify_page}
+    options |= {"seed": seed, "batch_size": batch, "out": out}
     result, folder = run(target, **options, progress=Progress(quiet=quiet))
+    page = folder / "certify.html"
+    write_atomically(page, certify_page(result).encode())
+    share = f"% of {result['images']:,} images"
     for entry in result["smoothed"]:
-        title = (
-            f"{entry['smoothing']}: % of {result['images']:,} images, n = {entry['n']:,}, alpha = {entry['alpha']:g}"
-        )
-        rows = numbers_table(f"Smoothed network, {title}", f"{entry['norm']} radius", "certified", "attacked")
+        title = f"Smoothed network, {entry['smoothing']}: {share}, n = {entry['n']:,}, alpha = {entry['alpha']:g}"
+        rows = numbers_table(title, f"{entry['norm']} radius", "certified", "attacked")
         attacked = entry["attacked"] or [None] * len(entry["radii"])
         for radius, low, high in zip(entry["radii"], entry["certified"], attacked, strict=True):
             rows.add_row(f"{radius:.3f}", f"{low:.1f}", "" if high is None else f"{high:.1f}")
@@ -57,7 +59,7 @@ def certify(
         if entry.get("contradictions"):
             print(f"{entry['contradictions']} images were broken inside their radius, which {entry['alpha']:g} allows.")
     linf = result["linf"]
-    rows = numbers_table(f"The network itself: % of {result['images']:,} images", "L-inf bound", "certified", "audit")
+    rows = numbers_table(f"The network itself: {share}", "L-inf bound", "certified", "audit")
     for bound, low, high in zip(linf["bounds"], linf["certified"] or linf["bounds"], linf["worst"], strict=True):
         rows.add_row(bound, f"{low:.1f}" if linf["certified"] else "", "" if high is None else f"{high:.1f}")
     if linf["certified"] or result["audit"]:
@@ -66,4 +68,4 @@ def certify(
         print(f"The audit saw {result['audit']:,} images, so its column may lie below that of the certificates.")
     if linf["reason"]:
         print(f"No interval bounds: {linf['reason']}")
-    print(f"Written: {folder / RESULT} and {folder / PAGE}")
+    print(f"Written: {folder / RESULT} and {page}")
