@@ -1,4 +1,4 @@
-"""Is a preset of the audit at least as strong as the published reference attack? The table of docs/audit.md.
+"""Is a preset of the audit as strong as the published reference attack? The table of results/audit-validation.md.
 
     python benchmarks/audit_strength.py RUN... [--data cifar10.npz] [--preset quick] [--images 100]
                                         [--bounds 1/255,2/255,8/255] [--iterations 300] [--restarts 5]

@@ -28,7 +28,7 @@ html_title = f"hiresnn {version}"
 html_theme_options = {"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"}
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
-myst_heading_anchors = 3  # links such as audit.md#validation
+myst_heading_anchors = 3  # links such as audit.md#random-networks
 
 # A page with a failing cell is still built, with the traceback in it, and so are all others; docs/build.py reports it.
 # The results of cells are kept until their page or the code that they run changes.

@@ -282,7 +282,7 @@ def test_where_attacks_surely_fail_no_number_is_reported(changes, failed):
     ("of", "correct", "pairs", "verdict"),
     [
         # Images that stand, and that only attacks without gradients broke: the extremes of 20 seeds on the networks of
-        # docs/audit.md whose counts change with the seed (benchmarks/audit_validation.py --seeds 20).
+        # results/audit-validation.md whose counts change with the seed (benchmarks/audit_validation.py --seeds 20).
         (100, 98, [(22, 1), (23, 2), (26, 0)], "overestimated"),  # linear, with noise on its logits
         (100, 98, [(20, 0), (20, 2), (22, 0)], "overestimated"),  # plain SNN, narrow surrogate
         (100, 98, [(19, 1), (21, 1), (22, 0)], "overestimated"),  # logits times 1e4
