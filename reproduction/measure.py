@@ -28,7 +28,8 @@ from hiresnn.audit.sweep import screen_rule
 from hiresnn.calls import bound_at
 from hiresnn.checks import correct
 from hiresnn.errors import RunError
-from hiresnn.network import SpikingNetwork, evaluating, record
+from hiresnn.modes import evaluating
+from hiresnn.network import SpikingNetwork, record
 from hiresnn.network.layers import AveragePool, Encoder
 from hiresnn.neurons import LIF, Window
 from reproduction import cost
