@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from hiresnn.app import audit as module
 from hiresnn.app.audit import PAGE
@@ -120,6 +121,17 @@ def test_options_reach_the_audit(asked):
     assert full.pop("command").startswith("hiresnn audit 'a b' --preset thorough --data cifar10")
     assert (other, list(full.pop("twins")), full.pop("out")) == ("a b", ["b", "c"], Path("there"))
     assert [full[name] for name in ("eps", "source", "images", "replace")] == ["4/255", "cifar10", 50, True]
+
+
+def test_images_of_several_sizes_are_audited_in_one(here, capsys):
+    (here / "two.py").write_text(NETWORK.replace("64, 10", "64, 2"))
+    for name, size in (("train/a/1", (8, 9)), ("train/b/1", (20, 30)), ("test/a/1", (8, 9)), ("test/b/1", (16, 16))):
+        (here / "photos" / name).parent.mkdir(parents=True)
+        Image.new("L", size, 200).save(here / "photos" / f"{name}.png")
+    assert run("audit", "two.py:network", "--data", "photos") == 1
+    assert "--size 8 of hiresnn audit" in capsys.readouterr().err
+    assert run("audit", "two.py:network", "--data", "photos", "--size", "8", "--out", "there") == 0
+    assert read_card(here / "there" / CARD).data.size == [1, 8, 8]
 
 
 MINE = f"""{Path(paper_networks.__file__).read_text(encoding="utf-8")}

@@ -105,7 +105,7 @@ def test_a_folder_of_many_sizes_is_read_in_the_size_that_its_message_names(monke
         (tmp_path / name).parent.mkdir(parents=True)
         Image.new("L", size, 3).save(tmp_path / name)
     assert run("doctor", "--data", str(tmp_path)) == 1
-    assert "--set data.size=8 of hiresnn train, or --size 8 of hiresnn doctor" in capsys.readouterr().out
+    assert "--set data.size=8 of hiresnn train, or --size 8 of hiresnn audit and doctor" in capsys.readouterr().out
     assert run("doctor", "--data", str(tmp_path), "--size", "8") == 0
     assert "2 training and 1 test images, 8x8 grey" in capsys.readouterr().out
     assert run("doctor", "--data", "digits", "--size", "5") == 0

@@ -418,19 +418,20 @@ def run_named(text: str) -> Path | None:
     return path.parent if path.name == MODEL and (path.parent / RECIPE).is_file() else None
 
 
-def data_of(target: str, subject: ModelSource, source: str | None) -> DataSet:
-    """Load the images of `source`, or else those of the network's recipe."""
+def data_of(target: str, subject: ModelSource, source: str | None, size: int | None = None) -> DataSet:
+    """Load the images of `source`, or else those of the network's recipe, scaled to squares of `size` pixels if given.
+    """
     recipe = subject.recipe
     if recipe is not None:
-        return load_for(recipe, source)
+        return load_for(recipe, source, size)
     if source is None:
         raise UsageError(f"{target} has no data set of its own; name one with --data, for example digits.")
-    return data.load(source, bins=getattr(subject.model, "timesteps", None))
+    return data.load(source, size=size, bins=getattr(subject.model, "timesteps", None))
 
 
-def load_for(recipe: Recipe, source: str | None = None) -> DataSet:
+def load_for(recipe: Recipe, source: str | None = None, size: int | None = None) -> DataSet:
     """Load the data set of a recipe, or `source` as the recipe's; events get as many bins as there are timesteps."""
-    return data.load(source or recipe.data.source, size=recipe.data.size, bins=recipe.snn.timesteps)
+    return data.load(source or recipe.data.source, size=size or recipe.data.size, bins=recipe.snn.timesteps)
 
 
 def load_attack(text: str) -> None:

@@ -22,6 +22,7 @@ def audit(
     target: Annotated[str | None, typer.Argument(metavar="TARGET", autocompletion=complete_network)] = None,
     preset: Annotated[Literal["quick", "standard", "thorough"], typer.Option()] = "quick",
     source: Annotated[str | None, typer.Option("--data", metavar="SOURCE")] = None,
+    size: Annotated[int | None, typer.Option(min=1, metavar="N")] = None,
     weights: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
     timesteps: Annotated[int | None, typer.Option(min=1, metavar="T")] = None,
     images: Annotated[int | None, typer.Option("--images", "--limit", min=1, metavar="N")] = None,
@@ -63,6 +64,7 @@ def audit(
         preset: quick: 200 images, screens 4 gradient rules. standard: 1,000 images, screens 20, attacks with the best
             six. thorough: all rules, the most steps; takes hours. A larger preset continues a smaller one.
         source: Data set, as for hiresnn train; default: that of the run. Other targets need it.
+        size: Scale and crop the images to squares of N pixels; default: as the recipe says, else they stay as they are.
         weights: File of weights for the network of FILE.py:FUNCTION: .safetensors, or a state_dict that torch saved. It
             is read without executing code.
         timesteps: T of a network of FILE.py:FUNCTION that takes one timestep per call. Networks that loop over time by
@@ -111,7 +113,7 @@ def audit(
     events = None
     if threat != "frames":
         events = EventConfig(threat, preset=preset, headline=budget, attacks=tuple(of_events), seed=seed)
-    options: dict[str, Any] = {"eps": eps, "source": source, "images": images, "out": out, "replace": replace}
+    options: dict[str, Any] = {"eps": eps, "source": source, "size": size, "images": images, "out": out, "replace": replace}
     options |= {"weights": weights, "timesteps": timesteps}
     options |= {"twins": twins or (), "command": shlex.join(["hiresnn", *(context.obj or [])]), "page": audit_page}
     options |= {"events": events, "event_page": event_page}

@@ -359,7 +359,7 @@ def read_folder(path: Path, size: int | None = None) -> tuple[DataSet, list[str]
         labels[part].append(names.index(name))
     if odd:
         others = f", and {len(odd) - 1:,} more images are not of this size" * (len(odd) > 1)
-        options = f"--set data.size={min(shape)} of hiresnn train, or --size {min(shape)} of hiresnn doctor"
+        options = f"--set data.size={min(shape)} of hiresnn train, or --size {min(shape)} of hiresnn audit and doctor"
         remedy = f"scale and crop all to one size with {options}"
         problems.append(f"{odd[0]}{others}; {remedy}.")
     if not (images["train"] and images["test"]):
