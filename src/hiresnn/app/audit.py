@@ -62,8 +62,9 @@ def audit(
     The recipe decides on the paper's PGD, on compiling, and without `eps` on the bound of the headline (else 8/255).
     `weights` is a file for the network of a function, and `timesteps` is T of one that takes a step per call.
     `twins` are targets whose networks make images for this one; `source` and `images` replace the data set of the run
-    and the preset's number of test images; `size` scales and crops its images to squares. `out` is by default RUN/audit or a folder in audits/; a larger audit in it
-    is kept unless `replace`. `command` is the command line that the card names, and `page` makes its report.html.
+    and the preset's number of test images; `size` scales and crops the images to squares. `out` is by default RUN/audit
+    or a folder in audits/; a larger audit in it is kept unless `replace`. `command` is the command line that the card
+    names, and `page` makes its report.html.
 
     With `events`, a data set of event grids is audited under a threat model of events: the card is events.json, and
     `event_page` makes its events.html.

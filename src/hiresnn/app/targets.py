@@ -419,8 +419,7 @@ def run_named(text: str) -> Path | None:
 
 
 def data_of(target: str, subject: ModelSource, source: str | None, size: int | None = None) -> DataSet:
-    """Load the images of `source`, or else those of the network's recipe, scaled to squares of `size` pixels if given.
-    """
+    """Load the images of `source`, or else those of the network's recipe; `size` scales and crops them to squares."""
     recipe = subject.recipe
     if recipe is not None:
         return load_for(recipe, source, size)

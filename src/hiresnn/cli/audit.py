@@ -113,8 +113,8 @@ def audit(
     events = None
     if threat != "frames":
         events = EventConfig(threat, preset=preset, headline=budget, attacks=tuple(of_events), seed=seed)
-    options: dict[str, Any] = {"eps": eps, "source": source, "size": size, "images": images, "out": out, "replace": replace}
-    options |= {"weights": weights, "timesteps": timesteps}
+    options: dict[str, Any] = {"eps": eps, "source": source, "images": images, "out": out, "replace": replace}
+    options |= {"weights": weights, "timesteps": timesteps, "size": size}
     options |= {"twins": twins or (), "command": shlex.join(["hiresnn", *(context.obj or [])]), "page": audit_page}
     options |= {"events": events, "event_page": event_page}
     card, folder = run_audit(target, config, progress=Progress(quiet=quiet), **options)
