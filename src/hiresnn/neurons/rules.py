@@ -411,7 +411,8 @@ def _spread(z: Tensor) -> Tensor:
     """Return the standard deviation of z [time, batch, channel, ...] per channel, to broadcast over [batch, ...]."""
     averaged = [d for d in range(z.dim()) if d != 2]
     sigma = z.std(averaged, correction=min(1, math.prod(z.shape[d] for d in averaged) - 1), keepdim=True)[0]
-    return torch.where(sigma > 0, sigma, 1.0)
+    rounding = 8 * torch.finfo(z.dtype).eps * (1 + z.abs().amax(averaged, keepdim=True)[0])  # z is a potential less 1
+    return torch.where(sigma > rounding, sigma, 1.0)  # equal values may deviate by rounding
 
 
 FLAGS = {"reset": "through_reset", "cut": "cut_time"}
