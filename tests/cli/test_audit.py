@@ -130,8 +130,17 @@ def test_images_of_several_sizes_are_audited_in_one(here, capsys):
         Image.new("L", size, 200).save(here / "photos" / f"{name}.png")
     assert run("audit", "two.py:network", "--data", "photos") == 1
     assert "--size 8 of hiresnn audit" in capsys.readouterr().err
-    assert run("audit", "two.py:network", "--data", "photos", "--size", "8", "--out", "there") == 0
-    assert read_card(here / "there" / CARD).data.size == [1, 8, 8]
+    arguments = ("two.py:network", "--data", "photos", "--size", "8")
+    assert run("audit", *arguments, "--out", "there") == 0
+    card = read_card(here / "there" / CARD)
+    assert card.data.size == [1, 8, 8]
+    capsys.readouterr()
+    assert run("audit", *arguments, "--verify", "there/card.json") == 0
+    assert "data set" not in capsys.readouterr().err  # it was checked
+    assert run("audit", "two.py:network", "--verify", "there/card.json") == 0
+    assert "name it with --data" in capsys.readouterr().err
+    assert run("audit", "two.py:network", "--data", "digits", "--verify", "there/card.json") == 1
+    assert "--data names digits" in capsys.readouterr().out
 
 
 MINE = f"""{Path(paper_networks.__file__).read_text(encoding="utf-8")}
@@ -164,7 +173,9 @@ def test_a_network_of_a_paper_is_audited_and_verified_by_one_command_each(here, 
     images = load("digits").test
     assert 20 * card.clean.percent == 100 * accuracy_of(bare, in_turn(images, 20))
     assert run("audit", *arguments, "--verify", "there/card.json") == 0
+    capsys.readouterr()
     assert run("audit", "mine.py:network", "--verify", "there/card.json") == 1  # other weights
+    assert "name them with --weights" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

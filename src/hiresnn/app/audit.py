@@ -114,7 +114,7 @@ def audit(
     if out is None and config.norm == "l2":
         folder = folder.with_name(f"{folder.name}-l2")  # beside the audit in L-infinity
     if not replace:
-        _refuse_smaller(folder, len(split), config)
+        _refuse_smaller(folder, len(split), config, subject.model)
     device = device_of(recipe)
     opponents: dict[str, Model] = {}
     fingerprints = {weights_of(subject.model)}
@@ -134,8 +134,9 @@ def audit(
     about = About(
         name=subject.name, kind=subject.kind, architecture=subject.architecture, library=subject.library,
         method=recipe.method if recipe else None, data=dataset.name, split="test", classes=dataset.class_names,
-        target=target, command=command, repeat=_repeat(target, config, eps, twins, source, weights, timesteps, out),
-        environment=environment(), identity=(subject.source, dataset.digest),
+        target=target, command=command, environment=environment(),
+        repeat=_repeat(target, config, eps, twins, source, size, weights, timesteps, out),
+        identity=(subject.source, dataset.digest),
     )  # fmt: skip
     test = as_floats(split.images.to(device)), split.labels.to(device)
     options: dict[str, Any] = {"twins": opponents, "about": about, "folder": folder, "cache": folder}
@@ -161,6 +162,7 @@ def _repeat(
     eps: str | None,
     twins: Sequence[str],
     source: str | None,
+    size: int | None,
     weights: Path | None,
     timesteps: int | None,
     out: Path | None,
@@ -169,7 +171,7 @@ def _repeat(
     batch_size = config.batch_size if config.batch_size != AuditConfig.batch_size else None
     options: dict[str, Sequence[object]] = {
         "--norm": ["l2"] if config.norm == "l2" else [],
-        "--data": [source], "--weights": [weights], "--timesteps": [timesteps],
+        "--data": [source], "--size": [size], "--weights": [weights], "--timesteps": [timesteps],
         "--eps": [eps], "--bounds": [",".join(config.bounds or ())], "--attack": config.attacks,
         "--twin": twins, "--as": config.views, "--seed": [config.seed], "--batch": [batch_size], "--out": [out],
     }  # fmt: skip
@@ -177,7 +179,7 @@ def _repeat(
     return command_line("audit", target, *arguments, *["--corruptions"] * config.corruptions)
 
 
-def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:
+def _refuse_smaller(out: Path, images: int, config: AuditConfig, model: Model) -> None:
     """Refuse to replace the card of a larger audit: of more images, of a larger preset, or in the other norm."""
     if not (out / CARD).exists():
         return
@@ -187,19 +189,27 @@ def _refuse_smaller(out: Path, images: int, config: AuditConfig) -> None:
     if card.setting.norm != config.norm:
         raise RunError(f"{out / CARD} is an audit in the other norm; choose another folder with --out, or --replace.")
     if card.data.images > images or order.index(card.setting.preset) > order.index(config.plan.name):
-        larger = f"an audit of {card.data.images:,} images with preset {card.setting.preset}"
-        raise RunError(f"{out / CARD} is {larger}; replace it with --replace, or choose another folder with --out.")
+        larger = f"a larger audit, of {card.data.images:,} images with preset {card.setting.preset}"
+        other = " of a network with other weights" if card.subject.fingerprint != weights_of(model) else ""
+        remedy = "replace it with --replace, or choose another folder with --out"
+        raise RunError(f"{out / CARD} is {larger}{other}; {remedy}.")
 
 
 def verify(
-    path: Path, name: str | None = None, *, weights: Path | None = None, timesteps: int | None = None
+    path: Path,
+    name: str | None = None,
+    *,
+    weights: Path | None = None,
+    timesteps: int | None = None,
+    source: str | None = None,
+    size: int | None = None,
 ) -> Verification:
     """Check a card, or the one in a folder, against the adversarial images beside it, its network and its data set.
 
-    `name` names the network, with `weights` and `timesteps` as for `audit`; None takes the run around the card, or else
-    the network that the card names, unless that is code, which no card may run. Nothing is downloaded: without the data
-    set, `unchecked` of the result says what that leaves open. Raises HiresnnError for a card, archive or network that
-    cannot be read.
+    `name` names the network, with `weights`, `timesteps`, `source` and `size` as for `audit`; None takes the run around
+    the card, or else the network that the card names, unless that is code, which no card may run. Nothing is downloaded
+    unless `source` names it: without the data set, `unchecked` of the result says what that leaves open. Raises
+    HiresnnError for a card, archive, network or `source` that cannot be read.
     """
     if path.is_dir():
         path = path / (CARD if (path / CARD).exists() or not (path / EVENT_CARD).exists() else EVENT_CARD)
@@ -219,8 +229,14 @@ def verify(
         model.cpu()
     problems, unchecked, images, name = list[str](), list[str](), None, card.data.name
     recipe = subject.recipe
+    command = "" if isinstance(card, EventCard) else card.setting.command
+    if subject.kind == "function" and weights is None and " --weights " in command:
+        problems.append("the audit loaded weights of a file, so this is another network; name them with --weights FILE")
+    given = None if source is None and size is None else data_of(target, subject, source, size)
+    if given and given.name != name:
+        problems.append(f"the card says the data set is {name}, but --data names {given.name}")
     try:
-        dataset = _dataset_of(name, recipe)
+        dataset = given or _dataset_of(name, recipe)
         classes = ("classes", card.data.classes, list(dataset.class_names))
         for field, stated, actual in (("split", card.data.split, "test"), classes):
             if stated != actual:
@@ -244,7 +260,7 @@ def _dataset_of(name: str, recipe: Recipe | None) -> data.DataSet:
     if name in ("digits", "saccade-digits", *DOWNLOADS):
         return load_for(recipe, name) if recipe else data.load(name)
     if recipe is None:
-        raise DataError("no recipe says where it is.")
+        raise DataError("no recipe says where it is; name it with --data.")
     dataset = load_for(recipe)
     if dataset.name != name:
         raise DataError(f"the recipe names another one, {dataset.name}.")

@@ -84,13 +84,14 @@ def audit(
         out: Folder for the results; default: RUN/audit, or a folder in audits/; with -l2 at its end in L2.
         replace: Let a smaller audit replace the results of a larger one.
         verify: Run no attack. Check the adversarial images beside this card.json against the network and the card.
-            TARGET may be left out if it is a run folder or a .safetensors file.
+            TARGET may be left out if it is a run folder or a .safetensors file; --weights, --timesteps, --data and
+            --size are those of the audit.
         threat: For event grids: 'flips(direction=add)', 'retiming(within=2)' and others (docs/events.md), audited over
             all budgets into events.json and events.html; or frames, for the bounds of images on every cell.
         budget: For event grids: the budget at which the headline reports accuracy.
     """
     if verify is not None:
-        _verify(context, verify, target, weights, timesteps)
+        _verify(context, verify, target, weights=weights, timesteps=timesteps, source=source, size=size)
         return
     if target is None:
         raise UsageError("Missing argument 'TARGET': name a run folder, a .safetensors file or FILE.py:FUNCTION.")
@@ -177,20 +178,14 @@ def table(card: "Card") -> Table:
     return rows
 
 
-def _verify(
-    context: typer.Context, path: Path, target: str | None, weights: Path | None, timesteps: int | None
-) -> None:
+def _verify(context: typer.Context, path: Path, target: str | None, **options: Any) -> None:
     from hiresnn.app.audit import verify
 
     for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if (
-            source is not None
-            and source.name == "COMMANDLINE"
-            and parameter.name not in ("verify", "target", "weights", "timesteps")
-        ):
+        origin = context.get_parameter_source(parameter.name or "")
+        if origin and origin.name == "COMMANDLINE" and parameter.name not in ("verify", "target", *options):
             raise UsageError(f"{parameter.opts[0]} has no effect with --verify, which attacks nothing; leave it out.")
-    verification = verify(path, target, weights=weights, timesteps=timesteps)
+    verification = verify(path, target, **options)
     images, problems = verification.images, verification.problems
     for problem in problems:
         print(f"- {problem}")
