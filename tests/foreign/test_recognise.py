@@ -14,6 +14,7 @@ from hiresnn.neurons import gradient_rule
 from . import paper_networks
 from .paper_networks import LEAK, THRESHOLDS, T
 from .test_layer_rules import ELEMENTWISE, LAYER_RULES, gradients, library, ours
+from .test_require import module_of
 
 pytestmark = pytest.mark.filterwarnings("default")  # warnings of the libraries are not ours
 IMAGES = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
@@ -149,6 +150,12 @@ def test_state_is_put_back_also_in_a_copy_and_the_weights_are_left_alone():
     assert model.network.first.membrane is None
     assert torch.equal(model(IMAGES), logits)
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_a_network_that_fails_on_images_is_named_with_its_own_error():
+    network = nn.Sequential(nn.Linear(16, 3), module_of("snntorch", "reset_mem"))  # takes rows
+    with pytest.raises(UsageError, match=r"fails on images \[B, 1, 4, 4\]: RuntimeError: .*reshape them inside"):
+        recognise(network.double(), IMAGES)
 
 
 class Sign(nn.Module):

@@ -49,7 +49,7 @@ def require_adapter(model: Any) -> None:
                 "this library has no adapter; reset is a function that puts the network to rest"
             )
         elif library in ("spikingjelly", "snntorch"):
-            fix += " (add own_loop=True if forward itself loops over time)"
+            fix += ", or hiresnn.foreign.recognise(network, images) if forward itself loops over time"
         problem = "returns its state" if library == "norse" else "keeps its state, so answers depend on earlier images"
         raise UsageError(
             f"the network contains {type(module).__module__}.{type(module).__qualname__} (layer {name!r}), which "

@@ -54,12 +54,16 @@ def recognise(network: nn.Module, images: Tensor, timesteps: int | None = None) 
         return network
     libraries = {library for _, _, library in foreign_modules(network)} & ADAPTERS.keys()
     remember_rest(network)
-    calls, outputs = try_out(network, images)
+    calls, outputs, failure = try_out(network, images)
     changed = any(_moved(module) for module in _own(network))
     restore_rest(network)
     layers = _neurons(network, calls)
     steps, layout = steps_of(layers, calls, outputs)
     name = type(network).__name__
+    if libraries and failure is not None and timesteps is None:
+        shape = ", ".join(str(size) for size in images.shape[1:])
+        remedy = "reshape them inside forward, or name --timesteps if the training script loops over time"
+        raise UsageError(f"{name} fails on images [B, {shape}]: {type(failure).__name__}: {failure}; {remedy}.")
     if len(libraries) == 1:
         library = libraries.pop()
         if steps > 1 and layout != "batch first" and library in ("spikingjelly", "snntorch"):
@@ -119,10 +123,10 @@ def _run_batch_first(neuron: nn.Module, currents: Tensor) -> Tensor:
     return run_sequence(neuron, currents.transpose(0, 1)).transpose(0, 1)
 
 
-def try_out(network: nn.Module, images: Tensor) -> tuple[dict[str, list[Call]], Tensor | None]:
+def try_out(network: nn.Module, images: Tensor) -> tuple[dict[str, list[Call]], Tensor | None, Exception | None]:
     """Call the network once with a few images; return the calls of the modules of the user's code, and the outputs.
 
-    The outputs are None if the network fails, as one does that takes another input than images.
+    If the network fails, as one does that takes another input than images, there are no outputs but its exception.
     """
     calls: dict[str, list[Call]] = {}
 
@@ -142,10 +146,10 @@ def try_out(network: nn.Module, images: Tensor) -> tuple[dict[str, list[Call]], 
         device = next((parameter.device for parameter in network.parameters()), few.device)
         try:
             result = network(few.to(device))
-        except Exception:  # whatever code raises for an input that it does not expect
-            return {}, None
+        except Exception as error:  # whatever code raises for an input that it does not expect
+            return {}, None, error
     result = result[0] if isinstance(result, (tuple, list)) and result else result
-    return calls, result if isinstance(result, Tensor) else None
+    return calls, result if isinstance(result, Tensor) else None, None
 
 
 def _few(images: Tensor) -> Tensor:

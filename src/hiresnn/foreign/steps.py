@@ -15,7 +15,8 @@ def picked(result: Any, output: int) -> Tensor:
     """Return the output of a network, or element `output` of a tuple such as (spikes, membrane)."""
     chosen = result[output] if isinstance(result, (tuple, list)) else result
     if not isinstance(chosen, Tensor):
-        raise UsageError(f"the network returned {type(chosen).__name__}, not a tensor; choose another output=.")
+        fix = "return logits from forward, or choose another element of a tuple with output= of the adapter"
+        raise UsageError(f"the network returned {type(chosen).__name__}, not a tensor; {fix}.")
     return chosen
 
 

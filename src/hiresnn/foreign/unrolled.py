@@ -256,9 +256,12 @@ class Unrolled(nn.Module):
             " in its own loop" if self.own_loop else "",
         )
         listed = f" ({', '.join(names if len(names) <= 4 else [*names[:3], '...'])})" if names else ""
+        scores = f"the {self.readout} of its outputs over time"
+        if self.own_loop:
+            scores = f"its output, or {scores} if it returns one for each timestep"
         return (
             f"{type(self.network).__name__} ({self.library}), {self.timesteps} timesteps{loop}, {len(names)} layers of "
-            f"neurons{listed}; class scores are the {self.readout} of its output over time"
+            f"neurons{listed}; class scores are {scores}"
         )
 
     def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
