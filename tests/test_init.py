@@ -23,3 +23,5 @@ def test_every_promised_name_is_there(name):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = hiresnn.trian
+    with pytest.raises(AttributeError, match="Did you mean: 'evaluate'"):
+        _ = hiresnn.evalute

@@ -4,13 +4,29 @@
 wait for torch.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from hiresnn.version import __version__
 
 if TYPE_CHECKING:
-    from hiresnn import analysis, attacks, audit, certify, data, foreign, hub, models, network, neurons, training
+    from hiresnn import (
+        analysis,
+        attacks,
+        audit,
+        certify,
+        data,
+        errors,
+        exchange,
+        foreign,
+        hub,
+        models,
+        network,
+        neurons,
+        report,
+        training,
+    )
     from hiresnn.analysis.accuracy import evaluate
     from hiresnn.app.networks import save
     from hiresnn.app.targets import load
@@ -29,11 +45,14 @@ __all__ += [
     "audit",
     "certify",
     "data",
+    "errors",
+    "exchange",
     "foreign",
     "hub",
     "models",
     "network",
     "neurons",
+    "report",
     "training",
 ]
 
@@ -44,7 +63,9 @@ _HOMES |= {"load": "app.targets", "save": "app.networks"}
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
-        raise AttributeError(f"module 'hiresnn' has no attribute '{name}'")
+        similar = get_close_matches(name, __all__, 1)
+        hint = f". Did you mean: '{similar[0]}'?" if similar else ""  # as Python says for a name that it knows already
+        raise AttributeError(f"module 'hiresnn' has no attribute '{name}'{hint}")
     module = import_module(f"hiresnn.{_HOMES.get(name, name)}")
     value = getattr(module, name) if name in _HOMES else module
     globals()[name] = value

@@ -81,6 +81,8 @@ class Normalise(nn.Module):
 
     @no_type_check  # torch.fx calls it with a Proxy, which a run-time check of the shapes would refuse
     def forward(self, images: Tensor) -> Tensor:
+        if isinstance(images, Tensor) and images.shape[1] != self.mean.shape[1]:  # grey would pass as colour
+            raise UsageError(f"images have {images.shape[1]} channels, not {self.mean.shape[1]}; give [N, C, H, W].")
         return (images - self.mean) / self.std
 
     def extra_repr(self) -> str:

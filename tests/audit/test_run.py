@@ -449,3 +449,8 @@ def test_a_card_has_the_accuracy_on_corrupted_images_only_where_asked_and_it_is_
     for change in ({"mean": part.mean + 1}, {"accuracy": fewer}, {"seed": 4}):
         forged = full.model_copy(update={"corruptions": part.model_copy(update=change)})
         assert any("corrupted images" in text for text in verify(forged, arrays, network, shown).problems)
+
+
+def test_a_misspelled_option_is_named_with_the_right_one(network, shown):
+    with pytest.raises(UsageError, match=r'no option epss; did you mean "eps"\?'):
+        run_audit(network, *shown, epss="8/255")

@@ -222,3 +222,8 @@ def test_a_projected_block_adds_the_projection():
     features = torch.arange(1.0, 10.0).view(1, 1, 3, 3)
     # rows and columns 0 and 2: 1, 3, 7, 9, doubled in the first channel, negative (so 0) in the second
     assert block(features).flatten().tolist() == [2.0, 6.0, 14.0, 18.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_grey_images_do_not_pass_as_colour():
+    with pytest.raises(UsageError, match="1 channels, not 3"):
+        Normalise((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))(torch.rand(2, 1, 4, 4))

@@ -277,3 +277,16 @@ def test_a_layer_in_eval_mode_inside_a_network_in_training_mode_stays_so(look):
 
 def test_one_means_true_to_fuse(no_compiler):
     assert spiking().fuse(1).fused
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "are torch.uint8, not floats"),
+        (torch.rand(2, 1, 8, 8), r"takes \[N, 3, H, W\]"),  # the normalisation would make three channels of it
+        (torch.rand(3, 8, 8), r"takes \[N, 3, H, W\]"),
+    ],
+)
+def test_images_of_another_type_or_other_channels_are_refused(images, message):
+    with pytest.raises(UsageError, match=message):
+        spiking(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))(images)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hiresnn.analysis.spikes import recording
 from hiresnn.attacks import frozen
+from hiresnn.checks import require_batch
 from hiresnn.errors import UsageError
 from hiresnn.figures import new_figure
 from hiresnn.foreign import Unrolled
@@ -48,13 +49,14 @@ def spike_raster(
 
     Raises:
         UsageError: matplotlib is not installed, the adapter names no layers of neurons, or there are too few or too
-            many images, titles or neurons.
+            many images, titles or neurons, or images are no floats in [0, 1].
     """
     if not 1 <= len(images) <= MOST_IMAGES or neurons < 1 or (titles and len(titles) != len(images)):
         raise UsageError(
             f"spike_raster draws 1 to {MOST_IMAGES} images, with no titles or one each, and at least 1 neuron; it got "
             f"{len(images)} images, {len(titles)} titles and neurons={neurons}."
         )
+    require_batch(images, pixels="float")
     with torch.no_grad(), frozen(network), recording(network) as spikes:
         answers = network(images.clone()).argmax(1).tolist()
     pictures = [_picture(image).numpy() for image in images.detach().float().cpu()] if images.dim() == 4 else []

@@ -249,7 +249,9 @@ def checked(name: str, *, returns_images: bool = True) -> Callable[[Callable[P, 
             try:
                 bound = signature.bind(*args, **canonical_names(name, kwargs, options))
             except TypeError as error:
-                raise TypeError(f"{name}: {error}; write {name}(model, images, labels, eps=8/255)") from None
+                example = f"{name}(model, images, labels, eps=8/255)"
+                remedy = f"`with hiresnn.gradient_rule(model, {kwargs['rule']!r}):`, then " if "rule" in kwargs else ""
+                raise TypeError(f"{name}: {error}; write {remedy}{example}") from None
             require_eps(name, bound.arguments)
             bound.apply_defaults()
             values = bound.arguments

@@ -412,9 +412,9 @@ class Card(Part):
         return self
 
 
-def read_card(path: Path, remedy: str = "name a card.json of hiresnn audit, or audit again") -> Card:
+def read_card(path: str | Path, remedy: str = "name a card.json of hiresnn audit, or audit again") -> Card:
     """Read card.json; RunError, a sentence that ends with `remedy`, if it is missing or no card."""
-    return read_json(path, Card, remedy=remedy)
+    return read_json(Path(path), Card, remedy=remedy)
 
 
 if __name__ == "__main__":

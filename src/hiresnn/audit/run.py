@@ -41,7 +41,7 @@ from hiresnn.audit.sweep import AuditResult, Record, Units, audit
 from hiresnn.calls import parse_bound
 from hiresnn.checks import correct, fingerprint, require_batch
 from hiresnn.data.dataset import LabelledImages, labelled
-from hiresnn.errors import RunError, UsageError
+from hiresnn.errors import RunError, UsageError, closest
 from hiresnn.exchange import deployed
 from hiresnn.files import json_text, write_atomically
 from hiresnn.network import SpikingNetwork, compiling_pays
@@ -113,6 +113,9 @@ def run_audit(
     settings = {option: value for option, value in settings.items() if value is not None}
     if config is not None and settings:
         raise UsageError(f"config is given, and {', '.join(settings)} beside it; set them in the AuditConfig.")
+    for option in settings:
+        if option not in AuditConfig.__dataclass_fields__:
+            raise UsageError(f"run_audit has no option {option}; {closest(option, AuditConfig.__dataclass_fields__)}.")
     config, twins = config or AuditConfig(**settings), twins or {}
     about, progress = about or _about(model, config, twins, name, classes), progress or Progress(quiet=True)
     audited = InstrumentedModel(model, images)

@@ -112,6 +112,9 @@ class DataSet:
     def width(self) -> int:
         return self.train.images.shape[-1]
 
+    def __repr__(self) -> str:
+        return f"<DataSet {self.name}: {self.summary}>"
+
     @property
     def summary(self) -> str:
         """What is in the data set, in one line: classes, images, their shape, classes without images, and `notes`."""

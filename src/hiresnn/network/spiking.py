@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, fx, nn
 
 from hiresnn.errors import UsageError
@@ -93,13 +93,21 @@ class SpikingNetwork(nn.Module):
         return next(module for module in self.layers.modules() if isinstance(module, Encoder))
 
     def forward(
-        self, images: Float[Tensor, "batch ..."], timesteps: int | None = None
+        self, images: Shaped[Tensor, "batch ..."], timesteps: int | None = None
     ) -> Float[Tensor, "batch classes"]:
         """Return logits [B, classes] after `timesteps`, by default the network's own T; at least 1.
 
         The input is images [B, C, H, W], or event grids [B, T, P, H, W] of a network with the encoder "frames", which
         sees bin t at timestep t. The logits are float32, or float64 of a network in double precision.
+
+        Raises:
+            UsageError: images are no floats, or not of the channels that the network was built for.
         """
+        if not images.is_floating_point():
+            raise UsageError(f"images are {images.dtype}, not floats in [0, 1]: divide by 255 (images / 255).")
+        channels = (self.spec or {}).get("in_channels")
+        if channels and (images.dim() not in (4, 5) or images.shape[-3] != channels):
+            raise UsageError(f"images are {[*images.shape]}; this network takes [N, {channels}, H, W].")
         return self.present(images, Window(self.timesteps if timesteps is None else timesteps, images.shape[0]))
 
     def present(self, images: Tensor, window: Window) -> Float[Tensor, "batch classes"]:
