@@ -192,6 +192,41 @@ def test_a_function_is_audited_and_its_card_makes_verification_run_no_code(tmp_p
     assert verify(folder, function(tmp_path)).problems == ()
 
 
+SPIKING = """
+import torch
+from torch import nn
+class Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return (x > 0).to(x)
+    @staticmethod
+    def backward(ctx, grad):
+        return grad / (1 + 10 * ctx.saved_tensors[0].abs()) ** 2
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.head = nn.Linear(64, 32, bias=False), nn.Linear(32, 10)
+    def forward(self, images):
+        potential = total = 0
+        for _ in range(4):
+            potential = potential + self.first(images.flatten(1))
+            spikes = Spike.apply(potential - 0.5)
+            potential = potential - 0.5 * spikes
+            total = total + self.head(spikes)
+        return total / 4
+"""
+
+
+def test_the_card_of_a_network_that_spikes_in_its_own_loop_is_confirmed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.py").write_text(SPIKING)  # no neuron of it spikes on a black image
+    card, folder = audited("loop.py:Network", source="digits")
+    assert card.subject.neurons == 1
+    assert verify(folder, "loop.py:Network").problems == ()
+
+
 def test_without_broken_images_the_archive_is_empty_with_the_same_arrays(tmp_path):
     card, folder = audited(function(tmp_path, "always_zero"), source="digits", out=tmp_path / "out")
     assert card.clean.count == card.at("inf").worst.count == 2  # the zeros of 20 digits, every class in turn

@@ -187,7 +187,7 @@ def test_no_file_chooses_the_code_that_runs(copied):
 
 
 def build_mine(folder):
-    return UserCode(str(code_in(folder)), "network").network(10)
+    return UserCode(str(code_in(folder)), "network").network(lambda: 10)
 
 
 def test_the_ann_is_known_by_the_content_of_code_and_weights_and_not_by_their_path(tiny, tmp_path):

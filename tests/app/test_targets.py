@@ -124,7 +124,7 @@ TABLE = [
     ("notes.txt", UsageError, r"is no run folder, no network of hiresnn zoo, .*; name one of"),
     ("mine.py", UsageError, r"is no run folder, no network of hiresnn zoo, .*; name one of"),
     ("absent.py:network", UsageError, r"there is no file .*absent\.py; name a Python file and its function"),
-    ("mine.py:netwrok", UsageError, r"has no function 'netwrok'; did you mean .network.\? add one"),
+    ("mine.py:netwrok", UsageError, r"has no function 'netwrok'; did you mean .network.\? or add one"),
     ("mine.py:nothing", UsageError, "mine.py:nothing returned NoneType; it must return a network: images -> logits"),
     ("mine.py:fails", UsageError, r"mine\.py:fails failed: RuntimeError: first \(--debug shows where\)"),
     ("mine.py:ours", RunError, r"^there is no file gone\.safetensors"),
@@ -147,6 +147,14 @@ def test_a_function_may_import_what_lies_beside_its_file_when_it_is_called(tmp_p
     path = tmp_path / "late.py"
     path.write_text("def network():\n    import beside_when_called\n    return beside_when_called.Flatten()\n")
     assert isinstance(resolve_model(f"{path}:network").model, nn.Flatten)
+
+
+def test_a_function_that_asks_for_the_number_of_classes_gets_that_of_the_data(tmp_path):
+    path = tmp_path / "asks.py"
+    path.write_text("from torch import nn\ndef network(num_classes):\n    return nn.Linear(64, num_classes)\n")
+    assert resolve_model(f"{path}:network", source="digits").model.out_features == 10
+    with pytest.raises(UsageError, match="missing 1 required positional argument: 'num_classes'"):
+        resolve_model(f"{path}:network")
 
 
 def test_files_of_one_name_are_two_modules_but_what_they_import_beside_them_needs_two_names(source):

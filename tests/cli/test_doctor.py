@@ -70,7 +70,7 @@ def test_a_missing_extra_is_absent_with_the_command_that_installs_it(monkeypatch
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     finding = doctor.CHECKS["nir"]()
     assert finding.verdict == "absent"
-    assert re.search(r"for export --to nir, run: pip install \S*nir", finding.detail)
+    assert re.search(r"^nir: for export --to nir; run: pip install \S*nir", finding.detail)
 
 
 def test_what_is_cheap_is_checked_before_torch_is_imported():
@@ -93,7 +93,7 @@ def test_data_are_described_and_every_bad_file_is_listed(monkeypatch, tmp_path, 
         (tmp_path / name).write_bytes(b"text")
     assert run("doctor", "--data", str(tmp_path)) == 1
     printed = capsys.readouterr()
-    assert "2 files cannot be used" in printed.out
+    assert "without the files below: 2 classes, 2 training and 1 test images" in printed.out
     assert "a/2.png: this image cannot be read" in printed.out
     assert "b/2.png: this image cannot be read" in printed.out
     assert printed.err == "Broken: data.\n"

@@ -83,7 +83,7 @@ def test_corruptions_have_a_row_each_and_a_mean(monkeypatch, capsys):
 
 
 def test_names_with_brackets_and_colons_are_printed_as_they_are(monkeypatch, capsys):
-    names = ["mine.py:fire:eps=8/255", "runs[v2]/mine.py:attack", "[/]mine.py:attack"]
+    names = ["mine.py:fire(eps=8/255)", "runs[v2]/mine.py:attack", "[/]mine.py:attack"]
     evaluated(monkeypatch, {**RESULT, "attacks": {name: {"white_box": 20.0} for name in names}}, "a")
     assert [name for name, _ in rows(capsys.readouterr().out)] == ["none (clean)", *names]
 

@@ -91,7 +91,7 @@ def test_every_command_explains_itself(command, texts, capsys):
         ("report nowhere -o none/page.html", 2, "there is no folder"),
         ("report card.json -o page.html", 1, "card.json is damaged"),
         ("audit", 2, "Missing argument 'TARGET'"),
-        ("audit a --verify card.json --data digits", 2, "--data has no effect with --verify"),
+        ("audit a --verify card.json --images 9", 2, "--images has no effect with --verify"),
         ("audit mine.py:network", 2, "has no data set of its own; name one with --data"),
         ("audit nowhere", 1, "run folder nowhere does not exist"),
         ("publish mine mine --dry-run again", 2, "write user/name"),

@@ -89,7 +89,7 @@ def _analyzed(
             stack.enter_context(RunFolder.open(run, write=True))
         else:
             run = None
-        subject = resolve_model(target)
+        subject = resolve_model(target, source=source)
         network, recipe = subject.model, subject.recipe
         if not isinstance(network, SpikingNetwork | Unrolled):
             raise UsageError(

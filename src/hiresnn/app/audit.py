@@ -69,7 +69,7 @@ def audit(
     With `events`, a data set of event grids is audited under a threat model of events: the card is events.json, and
     `event_page` makes its events.html.
     """
-    subject = resolve_model(target, weights=weights)
+    subject = resolve_model(target, weights=weights, source=source, size=size)
     recipe, dataset = subject.recipe, data_of(target, subject, source, size)
     trial = as_floats(dataset.test.images[:1])
     subject = subject.recognised(trial, timesteps)
@@ -119,7 +119,7 @@ def audit(
     opponents: dict[str, Model] = {}
     fingerprints = {weights_of(subject.model)}
     for text in twins:
-        twin = resolve_model(text).recognised(trial)
+        twin = resolve_model(text, source=source, size=size).recognised(trial)
         twin_weights = weights_of(twin.model)
         if twin_weights and twin_weights in fingerprints:
             raise UsageError(f"the twin {text} has the weights of the audited network or of another; name another.")
@@ -219,7 +219,8 @@ def verify(
     if target is None or (name is None and card.subject.kind == "function"):
         remedy = command_line("audit", "TARGET", "--verify", path)
         raise UsageError(f"{path} may not choose the code that runs; name its network: {remedy}")
-    subject = resolve_model(target, may_run_code=name is not None, weights=weights)
+    options: dict[str, Any] = {"weights": weights, "source": source, "size": size}
+    subject = resolve_model(target, may_run_code=name is not None, **options)
     arrays = {} if events else read_archive(path.parent / ADVERSARIAL)
     if not events:
         clean = torch.as_tensor(arrays["clean"][:1])  # as in the audit: on a black image a network may not spike

@@ -55,7 +55,7 @@ def certify(
     `smoothings` are texts such as "sigma=0.25, n=1000" or "rate" (by default one of them); `attack` also looks for the
     nearest image that breaks each smoothed classifier. `images` are by default those of the audit, or else 100.
     """
-    subject = resolve_model(target)
+    subject = resolve_model(target, source=source)
     dataset, folder = data_of(target, subject, source), out or audit_folder(target, subject)
     if dataset.events:
         raise UsageError(f"{dataset.name} holds event grids; certify them in Python, with hiresnn.certify.Sparse.")

@@ -18,7 +18,7 @@ from hiresnn.app.folder import ANN, MODEL, RECORDS, RunFolder
 from hiresnn.app.recipe import SEEDS, Recipe
 from hiresnn.app.targets import load_for, load_run
 from hiresnn.attacks import ATTACKS, Attack, AttackSpec, seeded, transfer
-from hiresnn.calls import format_eps
+from hiresnn.calls import format_eps, read_call
 from hiresnn.checks import as_floats
 from hiresnn.data import Batches, DataSet
 from hiresnn.errors import RunError, UsageError
@@ -50,11 +50,12 @@ def evaluate(
         figures: dict[str, dict[str, Any]] = {}
         for spec in specs:
             label, code = label_of(recipe, spec), ATTACKS[spec.name].source
+            shown = read_call(label, "attack")  # results keep the syntax of version 0.2
             options = spec.resolved() | ({"source": code} if code else {})
-            entry: dict[str, Any] = {"white_box": subject.accuracy(f"{label}, white box", spec, spec.eps)}
+            entry: dict[str, Any] = {"white_box": subject.accuracy(f"{shown}, white box", spec, spec.eps)}
             entry |= {"attack_seed": attack_seed, "options": options}
             for relation, twin in opponents.items():
-                title = f"{label}, twin from {'the same' if relation == 'same-ann' else 'an independent'} ANN"
+                title = f"{shown}, twin from {'the same' if relation == 'same-ann' else 'an independent'} ANN"
                 entry.setdefault("twins", {})[relation] = subject.accuracy(title, transfer(spec, twin), spec.eps)
                 entry.setdefault("twin_seeds", {})[relation] = attack_seed
             figures[label] = entry

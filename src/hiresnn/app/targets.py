@@ -83,15 +83,17 @@ class UserCode:
             return _imported_files(path, here)
         return {getattr(definition, "__module__", self.module): _sha256(path)}
 
-    def network(self, num_classes: int | None = None) -> Any:
-        """Return the network of the function, which gets `num_classes` if it takes it; a module is copied."""
+    def network(self, num_classes: Callable[[], int] | None = None) -> Any:
+        """Return the network of the function, which gets the `num_classes` if it takes them; a module is copied."""
         function = self.callable("add one that returns a network: images [B, C, H, W] -> logits")
         if isinstance(function, nn.Module):
             return copy.deepcopy(function)
         with _importable(self.module), user_code(self.text):
             parameters = inspect.signature(function).parameters.values() if num_classes is not None else ()
-            takes = any(given.name == "num_classes" or given.kind is given.VAR_KEYWORD for given in parameters)
-            return function(num_classes=num_classes) if takes else function()
+        takes = any(given.name == "num_classes" or given.kind is given.VAR_KEYWORD for given in parameters)
+        options = {"num_classes": num_classes()} if num_classes is not None and takes else {}
+        with _importable(self.module), user_code(self.text):
+            return function(**options)
 
     def callable(self, hint: str) -> Callable[..., Any]:
         """Import the code and return the function, which is not called; `hint` says what to add if there is none."""
@@ -99,8 +101,8 @@ class UserCode:
             module = _imported(self.module)
             function: Any = getattr(module, self.function, None)
         if not callable(function):
-            similar = suggestion(self.function, [name for name, value in vars(module).items() if callable(value)])
-            raise UsageError(f"{self.module} has no function {self.function!r}; {similar}{hint}.")
+            near = suggestion(self.function, [name for name, value in vars(module).items() if callable(value)])
+            raise UsageError(f"{self.module} has no function {self.function!r}; {near}{'or ' * bool(near)}{hint}.")
         return function  # type: ignore[no-any-return]
 
 
@@ -212,7 +214,7 @@ class OwnCode:
         size = " x ".join(map(str, images.shape[1:]))
         with torch.no_grad(), torch.random.fork_rng([]), evaluating(own):
             called = f"{spec.source}, called with images of {dataset.name}, {size} (channels x height x width),"
-            with user_code(called, "; change the network, or the height and width with --set data.size=N."):
+            with user_code(called, "; change the network, or the size of the images with data.size."):
                 logits = own(images)
         require_logits(logits, len(images))
         if logits.shape[1] != dataset.num_classes:
@@ -225,7 +227,7 @@ class OwnCode:
         source = self.record["model"]
         if spec is None:
             raise RunError(f"the weights of the run are not those of {source}; train it again into another --out.")
-        network = self.code.network(spec.num_classes)
+        network = self.code.network(lambda: spec.num_classes)
         if not isinstance(network, nn.Module):
             raise UsageError(f"{source} returned {type(network).__name__}; it must return a torch.nn.Module.")
         return copied(uncompiled(network))  # the function may return the same network at every call
@@ -362,11 +364,19 @@ class ModelSource:
         return str(spec.get("name") or type(network.network if isinstance(network, Unrolled) else network).__name__)
 
 
-def resolve_model(text: str, *, may_run_code: bool = True, weights: Path | None = None) -> ModelSource:
+def resolve_model(
+    text: str,
+    *,
+    may_run_code: bool = True,
+    weights: Path | None = None,
+    source: str | None = None,
+    size: int | None = None,
+) -> ModelSource:
     """Return the network that `text` names: `RUN`, a name of the zoo, `FILE.safetensors`, or `MODULE:FUNCTION`.
 
     Code is executed, also that of a run's own network; without `may_run_code` it is refused. `weights` names a file of
-    weights for the network of a function; UsageError for other targets.
+    weights for the network of a function; UsageError for other targets. A function that takes `num_classes` gets the
+    number of classes of the data set `source`.
     """
     if weights is not None and (":" not in text or Path(text).is_dir()):
         raise UsageError(f"--weights is for the network of a FILE.py:FUNCTION; {text} has its own, leave it out.")
@@ -384,7 +394,7 @@ def resolve_model(text: str, *, may_run_code: bool = True, weights: Path | None 
     if not may_run_code:
         raise UsageError(f"{text!r} names Python code, which a file may not choose; name it before --verify.")
     code = UserCode.parse(text)
-    model: Model = code.network()
+    model: Model = code.network(None if source is None else lambda: data.load(source, size=size).num_classes)
     if not callable(model):
         raise UsageError(f"{text} returned {type(model).__name__}; it must return a network: images -> logits.")
     name = f"{Path(code.module).stem if code.is_file else code.module}-{code.function}"

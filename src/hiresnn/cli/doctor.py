@@ -102,8 +102,8 @@ def _data(source: str, size: int | None) -> Iterator[Finding]:
     except DataError as error:
         yield from (Finding("broken", line) for line in str(error).splitlines())
         return
-    count = f"; {len(problems):,} file{'s' * (len(problems) > 1)} cannot be used" if problems else ""
-    yield Finding("ok", f"{dataset.summary}{count}")
+    verdict, opening = ("broken", "without the files below: ") if problems else ("ok", "")
+    yield Finding(verdict, f"{opening}{dataset.summary}")
     yield from (Finding("broken", problem) for problem in problems)
 
 
@@ -115,9 +115,10 @@ def _extra(name: str, use: str, *modules: str) -> Callable[[], Finding]:
     """Return the check of an extra of hiresnn: nothing is imported."""
 
     def check() -> Finding:
-        if all(map(importlib.util.find_spec, modules)):
+        absent = [module for module in modules if importlib.util.find_spec(module) is None]
+        if not absent:
             return Finding("ok", use)
-        return Finding("absent", f"for {use}, run: {install_command(name)}")
+        return Finding("absent", f"{', '.join(absent)}: for {use}; run: {install_command(name)}")
 
     return check
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 from rich.table import Column, Table
 
-from hiresnn.calls import Kind, offered
+from hiresnn.calls import Kind, offered, read_call
 from hiresnn.cli.common import (
     Attacks,
     Batch,
@@ -126,7 +126,8 @@ def table(result: Mapping[str, Any]) -> Table:
     boxes = ["black box"] if black_box else [f"twin: {twin}" for twin in twins]
     printed = numbers_table(title, "attack", "white box", *boxes)
     printed.add_row("none (clean)", f"{result['clean']:.1f}", *([""] * len(boxes)))
-    for name, row in rows.items():
+    for label, row in rows.items():
+        name = str(read_call(label, "attack"))  # results keep the syntax of version 0.2
         others = [row.get("black_box")] if black_box else [row.get("twins", {}).get(twin) for twin in twins]
         cells = ("-" if share is None else f"{share:.1f}" for share in (row.get("white_box"), *others))
         printed.add_row(name, *cells)

@@ -73,7 +73,7 @@ def export(
     from hiresnn.network import SpikingNetwork
 
     require_target(out, to=to, reader=reader)
-    subject = resolve_model(target)
+    subject = resolve_model(target, source=data)
     network = subject.model
     if not isinstance(network, SpikingNetwork):
         raise UsageError(
@@ -93,7 +93,7 @@ def export(
         rows = numbers_table(title, "computed by", "accuracy", "decisions that differ", "first layer that differs")
         rows.add_row("hiresnn", f"{written.comparisons[0].before.compute():.1f}", "", "")
         for comparison in written.comparisons:
-            layer = comparison.first_layer or ("none" if comparison.spikes else "not visible")
+            layer = comparison.first_layer or ("none" if comparison.spikes else "one output only")
             rows.add_row(comparison.name, f"{comparison.after.compute():.1f}", str(comparison.decisions), layer)
         display(rows)
     elif to in ("snntorch", "spikingjelly", "sinabs"):
@@ -102,7 +102,13 @@ def export(
     if to == "nir":
         from hiresnn.exchange.nir import reading_lines
 
-        print(f"Read it with:\n\n{reading_lines(out, split.images.shape[1:], network.timesteps, reader)}")
+        lines = reading_lines(out, split.images.shape[1:], network.timesteps, reader)
+        print(f"Read it with that library and nirtorch (pip install nirtorch):\n\n{lines}")
+    if to == "onnx":
+        print(
+            "Read it with (images are a NumPy array of float32 in [0, 1], [B, C, H, W]):\n\nimport onnxruntime\n"
+            f'logits = onnxruntime.InferenceSession({str(out)!r}).run(None, {{"images": images}})[0]'
+        )
 
 
 def import_checkpoint(
