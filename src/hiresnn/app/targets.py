@@ -399,15 +399,15 @@ def resolve_model(
         raise UsageError(f"{text} returned {type(model).__name__}; it must return a network: images -> logits.")
     name = f"{Path(code.module).stem if code.is_file else code.module}-{code.function}"
     files = code.files()
-    source = files[Path(code.module).name] if code.is_file else next(iter(files.values()), "")
+    digest = files[Path(code.module).name] if code.is_file else next(iter(files.values()), "")
     if weights is not None:
         if not isinstance(model, nn.Module):
             raise UsageError(
                 f"{text} returned {type(model).__name__}, which has no weights to load; leave --weights out."
             )
-        source = hashlib.sha256(f"{source} {weights_digest(str(weights))}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{digest} {weights_digest(str(weights))}".encode()).hexdigest()
         networks.load_weights(_trained_part(model, weights), weights)
-    return ModelSource(model, name, "function", source=source)
+    return ModelSource(model, name, "function", source=digest)
 
 
 def _trained_part(model: nn.Module, weights: Path) -> nn.Module:

@@ -102,8 +102,10 @@ def _data(source: str, size: int | None) -> Iterator[Finding]:
     except DataError as error:
         yield from (Finding("broken", line) for line in str(error).splitlines())
         return
-    verdict, opening = ("broken", "without the files below: ") if problems else ("ok", "")
-    yield Finding(verdict, f"{opening}{dataset.summary}")
+    if problems:
+        yield Finding("broken", f"without the files below: {dataset.summary}")
+    else:
+        yield Finding("ok", dataset.summary)
     yield from (Finding("broken", problem) for problem in problems)
 
 
