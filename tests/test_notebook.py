@@ -99,17 +99,17 @@ def test_a_raster_has_the_spikes_of_each_image_in_its_column():
 
 
 class Twice(nn.Module):
-    """A neuron that spikes as often per step as its input says."""
+    """A neuron that spikes twice per step at the largest input."""
 
     def forward(self, current):
-        return current.round()
+        return (2 * current).round()
 
 
 def test_a_raster_of_another_library():
     pytest.importorskip("matplotlib")
     layers = nn.Sequential(nn.Flatten(), Twice())
     network = hiresnn.foreign.Unrolled(layers, 3, spiking=[layers[1]], library="mine")
-    spikes = spike_raster(network, torch.tensor([2.0, 1.0]).reshape(1, 1, 1, 2)).axes[1].images[0]
+    spikes = spike_raster(network, torch.tensor([1.0, 0.5]).reshape(1, 1, 1, 2)).axes[1].images[0]
     assert spikes.get_array().tolist() == [[2, 2, 2], [1, 1, 1]]
     assert spikes.get_clim() == (0, 2)
 
