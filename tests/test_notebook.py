@@ -45,7 +45,7 @@ def test_a_card_is_drawn_with_its_worst_case_first(card):
     (axes,) = card.plot().axes
     lines = axes.get_lines()
     assert lines[0].get_ydata().tolist() == [point.worst.percent for point in card.curve]
-    assert [line.get_label() for line in lines] == ["worst case", "PGD", "FGSM", "noise"]
+    assert [line.get_label() for line in lines] == ["worst case", "the paper's PGD", "FGSM", "noise"]
 
 
 def small():

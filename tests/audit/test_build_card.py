@@ -332,12 +332,12 @@ def test_a_severe_check_decides_before_the_gap(name, verdict):
 def test_reasons_say_which_attack_found_the_gap_and_whether_the_search_has_ended():
     evidence = replace(NONE, found_by=("sa-pgd:rule=assg", 30), last=("apgd", 3))
     assert concluded(94, 53, evidence=evidence).reasons == [
-        "of the 41 images that the paper's PGD misses, sa-pgd:rule=assg broke 30",
-        "the last attack, apgd, still broke 3 images: more may break",
+        "the paper's PGD misses 41 of the broken images; 30 of these fell to sa-pgd:rule=assg",
+        "more images may break, because the last attack still broke 3: apgd",
     ]
     assert len(concluded(94, 53, evidence=replace(evidence, last=("apgd", 2))).reasons) == 1
     single = concluded(94, 93, evidence=replace(NONE, found_by=("square", 1)))
-    assert single.reasons == ["the paper's PGD misses one image, which square broke"]
+    assert single.reasons == ["the paper's PGD misses one broken image, which fell to square"]
 
 
 @pytest.mark.parametrize(
@@ -351,6 +351,13 @@ def test_reasons_say_which_attack_found_the_gap_and_whether_the_search_has_ended
 )
 def test_the_next_step_is_a_command_as_long_as_a_larger_preset_may_find_more(preset, evidence, step):
     assert concluded(94, 53, evidence=evidence, preset=preset).next_step.startswith(step)
+
+
+@pytest.mark.parametrize(("of", "more"), [(50, 200), (200, 1000)])
+def test_where_too_few_images_agree_the_next_step_has_more(of, more):
+    assert concluded(of - 4, of - 8, of=of).next_step == f"hiresnn audit mine --preset standard --images {more}"
+    python = concluded(of - 4, of - 8, of=of, command="hiresnn.run_audit(model")
+    assert python.next_step == f"Repeat the audit with at least {more} images."
 
 
 def test_a_network_that_takes_no_rule_and_whose_attacks_fail_is_to_get_an_adapter_or_a_twin():

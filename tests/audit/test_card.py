@@ -81,3 +81,10 @@ def test_an_interval_worked_out_by_hand_and_that_of_no_images():
     assert (found.low, found.high) == (23.66, 76.34)
     found = share(0, 0)
     assert (found.count, found.of, found.percent, found.low, found.high) == (0, 0, 0.0, 0.0, 100.0)
+
+
+def test_a_card_prints_its_name_and_numbers(card):
+    first = card.curve[1]
+    assert repr(card) == str(card)
+    worst = f"worst case {first.worst.percent:.1f} % at {first.bound}, "
+    assert repr(card).startswith(f"Card({card.subject.name}: clean {card.clean.percent:.1f} %, {worst}")

@@ -162,7 +162,11 @@ def test_an_interrupted_audit_continues_to_the_same_result(run, network, shown, 
     assert 0 < len(pieces) < len(kept)
     assert all(not lif.training for lif in network.neurons.values())
     torch.rand(3)
-    same(found, run(network, *shown, dict(pieces), stages=(TINY,)))
+    assert not found.task.note.endswith("from before")
+    continued = run(network, *shown, dict(pieces), stages=(TINY,))
+    same(found, continued)
+    before, of = map(int, re.fullmatch(r"(\d+) of (\d+) attacks are from before", continued.task.note).groups())
+    assert 0 < before < of
 
 
 def test_a_larger_preset_continues_a_smaller_one_and_never_leaves_more_images(run, network, shown, found, kept):

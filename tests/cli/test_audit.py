@@ -16,13 +16,14 @@ from hiresnn.app.recipe import dump, read
 from hiresnn.app.targets import resolve_model
 from hiresnn.app.zoo import folder_of
 from hiresnn.audit import PRESETS, AuditConfig, Preset
-from hiresnn.audit.card import read_card
+from hiresnn.audit.card import Longer, read_card
 from hiresnn.audit.presets import Choice, Stage, stage_attack
 from hiresnn.audit.run import ADVERSARIAL, CARD
 from hiresnn.cli.audit import _cost, table
 from hiresnn.data import in_turn, load
 from hiresnn.errors import RunError
 from hiresnn.hub.pretrained import copy
+from hiresnn.report.words import in_words
 
 from ..foreign import paper_networks
 from .commands import plain, rows, run
@@ -77,7 +78,7 @@ def test_results_are_written_and_the_curve_is_printed(here, capsys):
     assert card.conclusion.headline in text
     assert f"Next: {card.conclusion.next_step}" in text
     for reason in card.conclusion.reasons:
-        assert f"- {reason}" in text
+        assert f"- {in_words(reason, card.attacks)}" in text
     assert f"Written: {Path('audits/mine-network') / CARD} and {Path('audits/mine-network') / PAGE}" in text
     assert card.setting.command == "hiresnn audit " + " ".join(OPTIONS)
     check_table(card, text)
@@ -96,16 +97,16 @@ def test_a_quiet_audit_prints_only_its_result(here, capsys):
 
 
 @pytest.mark.parametrize(
-    ("expected", "more"), [(0, "no more images"), (1, "about 1 more image"), (2, "about 2 more images")]
+    ("expected", "more"),
+    [(0, "probably break no more images"), (1, "break about 1 more image"), (2, "break about 2 more images")],
 )
 def test_the_cost_says_what_a_longer_search_would_find(expected, more):
-    longer = SimpleNamespace(factor=2.0, expected=expected, high=5)
+    longer = Longer(factor=2.17, expected=expected, high=5, gradients=9)
     card = SimpleNamespace(
         budget=SimpleNamespace(gradients_per_image=9.0, seconds_per_image=0.5),
         longer=longer,
-        setting=SimpleNamespace(headline="8/255"),
     )
-    assert f"A search 2 times as long at 8/255 would break {more} (at most 5, 95 %)." in _cost(card)
+    assert f"Estimate: a search 2.2 times as long would {more} (at most 5)." in _cost(card)
 
 
 def test_options_reach_the_audit(asked):
@@ -239,7 +240,7 @@ def test_a_card_is_confirmed_or_not_by_its_images(here, capsys):
     capsys.readouterr()
     assert run("audit", "mine.py:network", "--verify", str(path)) == 0
     printed = capsys.readouterr()
-    assert "Confirmed: " in printed.out
+    assert "Confirmed: the clean accuracy is that of the card, and " in printed.out
     assert "Not checked: that the attacks ran on the images that stand" in printed.err
     values = json.loads(path.read_text())
     values["curve"][1]["worst"]["count"] -= 1

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from hiresnn.audit.card import OWN_ALONE, Card, Cell, Corruptions, Screening, share
+from hiresnn.audit.card import NO_DOUBT, OWN_ALONE, Card, Cell, Corruptions, Screening, share
 from hiresnn.errors import RunError, UsageError
 from hiresnn.report import pages, words
 from hiresnn.report.pages import audit_page, page_of, read_runs, runs_page
@@ -59,14 +59,13 @@ def test_every_text_of_the_card_is_on_the_page(page, card):
             yield value
 
     found = text_of(page)
-    assert [text for text in texts(card.model_dump()) if " ".join(text.split()) not in found] == []
+    values = [text for text in texts(card.model_dump()) if text != "none"]  # the rule of an attack without one
+    assert [text for text in values if " ".join(text.split()) not in found] == []
 
 
 def test_the_curve_has_one_row_per_bound(page, tables):
     rows = tables(page)["Accuracy by bound, in percent, with 95 % intervals and counts"]
-    names = (
-        "bound | worst case | PGD as in the paper | FGSM as in the paper | random noise | PGD minus worst case, points"
-    )
+    names = "bound | worst case | the paper's PGD | the paper's FGSM | random noise | gap, points"
     assert " | ".join(rows[0]) == names
     shares = "8.5 5.4–13.2 17 of 200 | 41.0 34.4–47.9 82 of 200 | 55.0 48.1–61.7 110 of 200 | 96.0 92.3–98.0 192 of 200"
     assert " | ".join(rows[6]) == f"8/255 headline | {shares} | +32.5"
@@ -77,10 +76,16 @@ def test_the_curve_has_one_row_per_bound(page, tables):
 def test_attacks_are_in_order_with_their_cost_before_the_bounds(page, tables, card):
     rows = tables(page)["Images that each attack was the first to break, by bound, and its cost"]
     assert rows[0][:4] == ["attack", "images", "cost", "0.5/255"]
-    assert [row[0].split(" apgd:")[0].split(" cross")[0] for row in rows[1:3]] == ["FGSM fgsm", "PGD pgd"]
+    assert [row[0].split(" apgd:")[0].split(" cross")[0] for row in rows[1:3]] == [
+        "the paper's FGSM fgsm",
+        "the paper's PGD pgd",
+    ]
     assert len(rows) == 1 + len(card.attacks)
     cost = "3.1 s 40,321 forward 20,160 backward"
-    assert " | ".join(rows[1]) == f"FGSM fgsm cross-entropy | 1,600 | {cost} | 2 | 6 | 17 | 35 | 65 | 27 | 9 | 7"
+    assert (
+        " | ".join(rows[1])
+        == f"the paper's FGSM fgsm cross-entropy | 1,600 | {cost} | 2 | 6 | 17 | 35 | 65 | 27 | 9 | 7"
+    )
     square = next(row for row in rows if row[0].startswith("Square"))
     # From 0.5/255 on; an attack that breaks no image has a dash.
     assert square[3:8] == ["–", "–", "–", "1", "3"]
@@ -97,10 +102,35 @@ def test_rules_show_indicators_verdict_and_answers_in_words(page, tables):
 
 def test_the_heat_map_marks_the_lowest_in_words(page, tables):
     rows = tables(page)["Accuracy by rule and attack, at 4/255, in percent"]
-    assert rows[0] == ["rule", "fgsm", "pgd", "apgd:loss=dlr", "sa-pgd", "afterwards"]
+    assert rows[0] == ["rule", "fgsm", "pgd", "apgd:loss=dlr", "sa-pgd", "used on all images"]
     assert rows[1] == ["assg", "–", "4.0 lowest 1.1–13.5 2 of 50", "2.0 lowest 0.3–10.5 1 of 50",
-                       "2.0 lowest 0.3–10.5 1 of 50", "selected"]  # fmt: skip
-    assert rows[-1][-1] == "dropped"
+                       "2.0 lowest 0.3–10.5 1 of 50", "yes"]  # fmt: skip
+    assert rows[-1][-1] == "no"
+
+
+def test_a_rule_that_was_not_selected_but_used_counts_as_used(make_card, card):
+    row = card.attacks[0].model_copy(update={"rule": "linear+assg/start=1"})
+    screening = card.screening.model_copy(update={"selected": ["arctan"], "dropped": ["assg", "linear", "rga"]})
+    assert pages.heat(make_card(attacks=[row], screening=screening))["used"] == {"arctan", "linear", "assg"}
+
+
+@pytest.mark.parametrize(
+    ("of", "pgd", "worst", "verdict", "remark"),
+    [
+        (50, 45, 43, "too few images to say", "50 images are too few to say by how much the paper's PGD overestimates"),
+        (200, 160, 158, "agrees", None),
+        (200, 190, 190, "agrees", "at 8/255 the worst case is less than 5 points below the clean accuracy"),
+    ],
+)
+def test_what_few_images_and_small_bounds_cannot_say_is_said(make_card, card, of, pgd, worst, verdict, remark):
+    point = card.at("8/255").model_copy(update={"pgd": share(pgd, of), "worst": share(worst, of)})
+    reasons = {"verdict": "agrees", "reasons": [NO_DOUBT], "headline": "Report at most so much."}
+    found = make_card(curve=[point], conclusion=card.conclusion.model_copy(update=reasons))
+    assert (found.verdict, NO_DOUBT in found.remarks) == (verdict, verdict == "agrees")
+    assert [text for text in found.remarks if text != NO_DOUBT] == [
+        text for text in found.remarks if remark and text.startswith(remark)
+    ]
+    assert all(text in text_of(audit_page(found)) for text in (verdict, *found.remarks))
 
 
 def test_sections_come_in_the_order_of_the_argument(page):
@@ -174,7 +204,7 @@ def test_missing_parts_are_named(make_card, card):
     )
     found = text_of(audit_page(empty))
     for sentence in (
-        "Not measured: spikes are counted here in networks of hiresnn alone",
+        "Not measured: the audit counts spikes only in networks of hiresnn.",
         "The card holds no pictures.",
         "None: every image was broken at some bound",
         "No rule was screened.",
@@ -209,7 +239,7 @@ def test_runs_stand_side_by_side(make_run, card, tables, tmp_path):
     assert found["Accuracy in percent by attack and run"][3] == ["fgsm", "69.3", "70.1", "69.3", "70.1"]
     differing = [" ".join(row) for row in found["Settings that differ between the runs"][1:]]
     assert differing == ["seed 1 0", "method hire traditional", "noise.step 0.04 0.03"]
-    worst = found["Worst case and PGD as in the paper by bound, in percent, with 95 % intervals"][7]
+    worst = found["Worst case and the paper's PGD by bound, in percent, with 95 % intervals"][7]
     assert worst == ["8/255", "8.5 5.4–13.2 17 of 200", "41.0 34.4–47.9 82 of 200"]
     assert found["Thresholds and leaks of two, first and last epoch"][2] == ["relu2", "0.81", "0.9", "0.998", "0.98"]
 
@@ -251,9 +281,10 @@ def test_overestimated_and_inconclusive_have_different_marks(card, make_card):
 
 def test_agreement_by_the_networks_own_gradient_alone_has_no_tick(card, make_card):
     agreeing = card.conclusion.model_copy(update={"verdict": "agrees", "headline": "Report at most 80.0 % at 8/255."})
-    assert ">agrees</span>" in audit_page(make_card(conclusion=agreeing))
+    curve = [point.model_copy(update={"pgd": point.worst}) for point in card.curve]
+    assert ">agrees</span>" in audit_page(make_card(conclusion=agreeing, curve=curve))
     alone = agreeing.model_copy(update={"headline": f"{agreeing.headline} {OWN_ALONE}"})
-    page = audit_page(make_card(conclusion=alone))
+    page = audit_page(make_card(conclusion=alone, curve=curve))
     assert 'class="badge unsure">agrees, own gradient alone</span>' in page
     assert 'class="verdict mark-unsure"' in page
 
@@ -274,7 +305,7 @@ def test_the_page_names_its_run_and_the_images_that_only_searches_broke(card, ma
     assert "3, 17" in found
     assert "only a search without gradients broke it" in found
     assert "123 of 200" in found
-    words_of = "SA-PGD with ASSG, 100 steps, DLR loss, then a Square search of 100 queries"
+    words_of = "SA-PGD of 100 steps under ASSG, DLR loss, then a Square search of 100 queries"
     assert f'of the 41 images, <span title="{label}">{words_of}</span> broke 30' in page
 
 
@@ -316,7 +347,7 @@ def test_the_curve_has_four_lines_with_an_interval_for_every_point(card):
     assert drawing.count("<polyline") == 4
     assert drawing.count("<title>") == 4 * len(card.curve)
     assert "<title>worst case, 8/255: 8.5 % (5.4–13.2)</title>" in drawing
-    assert "worst case is 8.5 percent and PGD says 41.0" in drawing
+    assert "worst case is 8.5 percent and the paper&#39;s PGD says 41.0" in drawing
 
 
 @pytest.fixture
@@ -379,7 +410,7 @@ def test_cards_with_different_bounds_share_one_axis(runs, card):
         (words.number(12345.6), "12,346"),
         (words.number(1e308), "1e+308"),
         (words.number(None), "–"),
-        (words.attack("sa-pgd:iterations=100,rule=assg/start=1"), "SA-PGD with ASSG (start=1), 100 steps"),
+        (words.attack("sa-pgd:iterations=100,rule=assg/start=1"), "SA-PGD of 100 steps under ASSG (start=1)"),
         (words.attack("pgd-restarts:restarts=1,loss=margin"), "PGD with restarts, 1 start, margin loss"),
         (words.attack("apgd:loss=dlr (added)"), "APGD, DLR loss (added)"),
         (words.attack("momentum:restarts=2,random_start=true"), "momentum PGD, 2 starts, random start"),

@@ -21,7 +21,7 @@ from hiresnn.analysis import SpikingActivity
 from hiresnn.attacks import frozen, seeded
 from hiresnn.audit import card as parts
 from hiresnn.audit.behaviour import OWN, ROUNDING, InstrumentedModel, outcome, seed_of
-from hiresnn.audit.card import OWN_ALONE, share
+from hiresnn.audit.card import NO_DOUBT, OWN_ALONE, share, undecided
 from hiresnn.audit.presets import PROTOCOL
 from hiresnn.audit.sweep import WIDER, AuditResult, Broken, Record, longer_search
 from hiresnn.calls import Bound
@@ -35,7 +35,6 @@ MOST_SEARCHED = 24  # further pictures, of images that only attacks without grad
 SPIKES = "spikes"  # name of the check that every layer spikes
 SEARCHED = "{} of {} images that were broken at {} fell only to attacks without gradients"
 WITHOUT_GRADIENT = "attacks without gradients broke {} of {} that all gradient attacks left"  # before version 0.3
-NO_DOUBT = "no attack and no check found a reason to doubt the paper's PGD"
 MAY_LEAVE_LESS = "An attack that works may leave far less than {:.1f} %."
 NO_ATTACK = "No attack could follow a gradient, so it may be right or far too high."
 NO_GRADIENT = "no gradient rule has a gradient on {} of {} screened images"
@@ -52,6 +51,7 @@ UNFINISHED = 0.01  # share of the images that the last attack may still break fo
 WIDE = 8.0  # width in percentage points from which an interval asks for more images
 SEVERE = (parts.REPEATED, parts.BATCH, parts.CONSTANT, parts.WEIGHTS, parts.ANSWERS)
 """Checks (see `behaviour`) without which no accuracy of the network means anything."""
+ENOUGH, MANY_IMAGES = 200, 1000  # images to audit next where too few agree
 LARGER = {"quick": "standard", "standard": "thorough"}
 
 
@@ -438,8 +438,8 @@ def conclude(
     label, count = evidence.found_by
     missed = pgd.count - point.worst.count
     if missed > 0 and count:
-        several = f"of the {missed} images that the paper's PGD misses, {label} broke {count}"
-        reasons.append(several if missed > 1 else f"the paper's PGD misses one image, which {label} broke")
+        several = f"the paper's PGD misses {missed} of the broken images; {count} of these fell to {label}"
+        reasons.append(several if missed > 1 else f"the paper's PGD misses one broken image, which fell to {label}")
     if own.verdict != "consistent":
         reasons += [f"own gradient, {own.verdict}: {reason}" for reason in own.reasons]
     reasons += [f"this audit: {failure}" for failure in failures]
@@ -449,7 +449,8 @@ def conclude(
     reasons += [check.detail for check in failed if check.name not in SEVERE]
     unfinished = evidence.last[1] > max(UNFINISHED * worst.of, 1)
     if unfinished:
-        reasons.append(f"the last attack, {evidence.last[0]}, still broke {evidence.last[1]} images: more may break")
+        last, broke = evidence.last
+        reasons.append(f"more images may break, because the last attack still broke {broke}: {last}")
     if random and random.needed is None:
         reasons.append(random.draws)
     larger = LARGER.get(preset)
@@ -460,6 +461,10 @@ def conclude(
         step = f"Make the network's answers depend on {source}; then repeat."
     elif blind or (evidence.own_only and failures):
         step = "Give the attacks a gradient, by neurons that the audit finds (docs/papers.md) or a twin (--twin)."
+    elif verdict == "agrees" and undecided(pgd, worst):
+        more = ENOUGH if pgd.of < ENOUGH else MANY_IMAGES
+        same = f"{command} --preset {preset} --images {more}"
+        step = same if command.startswith("hiresnn audit") else f"Repeat the audit with at least {more} images."
     elif larger and (unfinished or worst.high - worst.low > WIDE or failures or preset == "quick"):
         step = command + (f" --preset {larger}" if command.startswith("hiresnn audit") else f", preset={larger!r})")
     elif unfinished or failures:

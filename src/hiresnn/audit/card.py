@@ -35,6 +35,10 @@ GradientVerdict = Literal["consistent", "inconclusive", "masked gradients likely
 Percent = Annotated[float, Field(ge=0, le=100)]
 Verdict = Literal["agrees", "overestimated", "unreliable"]
 """On the paper's PGD: the worst case agrees with it, the worst case is lower, or no number can be reported."""
+TOO_FEW = "too few images to say"
+"""What an agreement is called that so few images cannot show."""
+NO_DOUBT = "no attack and no check found a reason to doubt the paper's PGD"
+LITTLE = 5.0  # percentage points: a gap that images must be able to show, and a fall below which a bound says little
 
 
 class Part(BaseModel):
@@ -66,6 +70,11 @@ def share(count: int, of: int) -> Share:
     interval = binomtest(count, of).proportion_ci(0.95, method="wilson")
     percent, low, high = (round(100 * part, 2) for part in (count / of, interval.low, interval.high))
     return Share(count=count, of=of, percent=percent, low=low, high=high)
+
+
+def undecided(pgd: Share, worst: Share) -> bool:
+    """Whether so few images leave it open that the paper's PGD misses more than `LITTLE` points."""
+    return share(max(pgd.count - worst.count, 0), pgd.of).high > LITTLE
 
 
 class Subject(Part):
@@ -321,6 +330,13 @@ class Longer(Part):
     high: int = Field(description="The same with 95 % confidence (Poisson).")
     gradients: float = Field(description="Gradients per image of the search that was made, of an image that stands.")
 
+    @property
+    def text(self) -> str:
+        """The estimate as a sentence."""
+        breaks = f"break about {self.expected}" if self.expected else "probably break no"
+        more = f"{breaks} more image{'s' * (self.expected != 1)} (at most {self.high})"
+        return f"Estimate: a search {self.factor:.2g} times as long would {more}."
+
 
 def inline(png: str, says: str, width: int = 56) -> str:
     """An image from its PNG in base64, as HTML."""
@@ -375,6 +391,44 @@ class Card(Part):
         """The point of the curve at a bound."""
         return next(point for point in self.curve if point.bound == bound)
 
+    @property
+    def worst(self) -> Share:
+        """The number to report: the worst case at the headline bound, of a random network by majority vote."""
+        return self.random.attacked.vote if self.random else self.at(self.setting.headline).worst
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on the paper's PGD, where an agreement that so few images cannot show is `TOO_FEW`."""
+        agrees = self.conclusion.verdict == "agrees"
+        return (
+            TOO_FEW if agrees and undecided(self.at(self.setting.headline).pgd, self.worst) else self.conclusion.verdict
+        )
+
+    @property
+    def remarks(self) -> list[str]:
+        """What to know about the number: what these images and this bound cannot say, then the reasons."""
+        point, reasons, cautions = self.at(self.setting.headline), self.conclusion.reasons, list[str]()
+        clean = self.random.clean.vote if self.random else self.clean
+        if self.verdict == TOO_FEW:
+            missed = share(max(point.pgd.count - self.worst.count, 0), point.pgd.of)
+            cautions.append(
+                f"{missed.of} images are too few to say by how much the paper's PGD overestimates: it may be "
+                f"{missed.low:.0f} to {missed.high:.0f} points"
+            )
+            reasons = [reason for reason in reasons if reason != NO_DOUBT]
+        if self.conclusion.verdict != "unreliable" and clean.percent - self.worst.percent < LITTLE:
+            cautions.append(
+                f"at {point.bound} the worst case is less than {LITTLE:.0f} points below the clean accuracy, so this "
+                "bound says little about the network; audit it at a larger one (--eps)"
+            )
+        return cautions + reasons
+
+    def __repr__(self) -> str:
+        worst = ", ".join(f"{point.worst.percent:.1f} % at {point.bound}" for point in self.curve[1:])
+        return f"Card({self.subject.name}: clean {self.clean.percent:.1f} %, worst case {worst})"
+
+    __str__ = __repr__
+
     def _repr_html_(self) -> str:
         """What a notebook shows: the number to report, the curve, and up to six images, clean beside attacked."""
         pictures = [
@@ -382,7 +436,7 @@ class Card(Part):
             f"{escape(picture.label)} read as {escape(picture.predicted)} at {escape(picture.bound)}"
             for picture in self.gallery[:6]
         ]
-        columns = ("bound", "worst case, %", "PGD as in the paper, %")
+        columns = ("bound", "worst case, %", "the paper's PGD, %")
         rows = [(escape(point.bound), point.worst, point.pgd) for point in self.curve]
         return notebook_view(self.conclusion.headline, columns, rows, pictures)
 
@@ -390,10 +444,11 @@ class Card(Part):
         """Draw the curve as a `matplotlib.figure.Figure`: worst case with its 95 % interval, PGD, FGSM and noise."""
         figure = new_figure(6, 3.5)
         axes, bounds = figure.subplots(), [point.bound for point in self.curve]
-        for name, title in (("worst", "worst case"), ("pgd", "PGD"), ("fgsm", "FGSM"), ("noise", "noise")):
+        for name, title in (("worst", "worst case"), ("pgd", "the paper's PGD"), ("fgsm", "FGSM"), ("noise", "noise")):
             axes.plot(bounds, [getattr(point, name).percent for point in self.curve], marker="o", label=title)
         axes.fill_between(bounds, [p.worst.low for p in self.curve], [p.worst.high for p in self.curve], alpha=0.2)
-        axes.set(title=self.subject.name, xlabel="bound on each pixel", ylabel="accuracy (%)", ylim=(0, 100))
+        limited = "bound on each pixel" if self.setting.norm == "linf" else "bound on the image"
+        axes.set(title=self.subject.name, xlabel=limited, ylabel="accuracy (%)", ylim=(-3, 103))  # markers whole
         axes.legend()
         return figure
 

@@ -19,14 +19,15 @@ from hiresnn.analysis import corruption_accuracy, mean_accuracy
 from hiresnn.attacks import Model, frozen, seeded, with_gradients
 from hiresnn.attacks.catalog import ATTACKS
 from hiresnn.attacks.gate import ROUNDING, distances, tolerance
-from hiresnn.audit.behaviour import OWN, ROUNDED_OFF, InstrumentedModel, weights_of
-from hiresnn.audit.build_card import NO_DOUBT, SPIKES, About, Evidence, build_card, conclude, subject_of
+from hiresnn.audit.behaviour import OWN, InstrumentedModel, weights_of
+from hiresnn.audit.build_card import SPIKES, About, Evidence, build_card, conclude, subject_of
 from hiresnn.audit.card import (
     ANSWERS,
     BATCH,
     CONSTANT,
     FINITE,
     INPUT,
+    NO_DOUBT,
     PRECISION,
     REPEATED,
     WEIGHTS,
@@ -120,11 +121,10 @@ def run_audit(
     about, progress = about or _about(model, config, twins, name, classes), progress or Progress(quiet=True)
     audited = InstrumentedModel(model, images)
     if audited.rounded_off:
-        share = f"{audited.rounded_off} of {len(audited.observed)} clean images"
         progress.line(
-            f"Warning: on {share} the largest logit leads by more than {ROUNDED_OFF}, where float32 rounds torch's "
-            "cross-entropy off. FGSM and PGD of other programs, and of hiresnn 0.2, may leave too much; attacks here "
-            "take the loss without this rounding."
+            "Warning: accuracies under FGSM and PGD of other programs, and of hiresnn 0.2, may be too high for this "
+            f"network, because its loss rounds to 0 in float32 on {audited.rounded_off} of {len(audited.observed)} "
+            "clean images. Those of this audit are not affected."
         )
     opponents = {title: InstrumentedModel(twin, images) for title, twin in twins.items()}
     if has_rate_form(model):  # what its spikes round has gradients of its own

@@ -132,6 +132,7 @@ class AuditResult:
         self.searches: list[tuple[int, int, int]] = []
         self.batches = self._batches(model.draws)
         self.random: Randomness | None = None  # see `_converge`
+        self.worked, self.computed = set[int](), set[int]()  # numbers of attacks: any unit, any that the cache lacked
 
     def _batches(self, draws: int) -> list[tuple[int, int]]:
         """First and last row of batches that are small enough for so many draws of each image."""
@@ -164,6 +165,7 @@ class AuditResult:
             self._sweep([*self.transfers, *self.config.added])
             if self.random:
                 self._vote()
+            self.task.note = self._from_before() or self.task.note
         self.checks = self.model.checks(self.cost.nonfinite)
 
     def _converge(self) -> None:
@@ -243,7 +245,14 @@ class AuditResult:
     def _advance(self, phase: str, label: str, bound: Bound) -> None:
         """Report the attack that begins, and how many images stand at its bound in the worst case so far."""
         standing = f"{self.worst.count(bound)} of {len(self.images)} stand"
-        self.task.advance(1, f"{phase}: {label} at {bound.label}, {standing}")
+        parts = f"{phase}: {label} at {bound.label}", standing, self._from_before()
+        self.task.advance(1, ", ".join(filter(None, parts)))
+
+    def _from_before(self) -> str:
+        """How many of the attacks so far were finished before this audit continued."""
+        done = self.task.done
+        before = len(self.worked - self.computed - {0})
+        return f"{before} of {done} attacks are from before" if before else ""
 
     def _protocol(self, text: str) -> dict[str, Tensor]:
         """One attack of the protocol with the own gradient as it is: bound -> images that it breaks alone."""
@@ -356,7 +365,13 @@ class AuditResult:
         """The result of one unit of work with its cost, from the cache if it is there."""
         if self.model.gradient_draws != self.model.draws:
             key += f" {self.model.gradient_draws} draws"
-        record = unit(self.model, self.cache, self.config.seed, key, work)
+
+        def computed() -> Record:
+            self.computed.add(self.task.done)
+            return work()
+
+        self.worked.add(self.task.done)
+        record = unit(self.model, self.cache, self.config.seed, key, computed)
         self.cost.add(cost_of(record))
         return record
 

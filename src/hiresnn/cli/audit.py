@@ -105,6 +105,7 @@ def audit(
     from hiresnn.calls import read_call
     from hiresnn.report.events import event_page
     from hiresnn.report.pages import audit_page
+    from hiresnn.report.words import in_words
 
     curve = tuple(bounds.split(",")) if bounds else None
     unique = tuple(dict.fromkeys(views or ()))
@@ -139,7 +140,7 @@ def audit(
     if card.corruptions:
         print(f"Accuracy on corrupted images, the mean over severities: {card.corruptions.mean:.1f} %")
     display(conclusion.headline, soft_wrap=True, style="bold")
-    reasons = "".join(f"- {reason}\n" for reason in conclusion.reasons)
+    reasons = "".join(f"- {in_words(reason, card.attacks)}\n" for reason in card.remarks)
     random = f"{card.random.text}\n" if card.random else ""
     print(f"{_cost(card)}\n{random}{reasons}Next: {conclusion.next_step}\nWritten: {folder / CARD} and {folder / PAGE}")
     if views:
@@ -156,19 +157,15 @@ def audit(
 
 def _cost(card: "Card") -> str:
     """What the audit cost, and what a longer one would find."""
-    budget, longer = card.budget, card.longer
+    budget = card.budget
     cost = f"Cost: {budget.gradients_per_image:,.0f} gradients and {budget.seconds_per_image:.2g} s per image."
-    if longer is None:
-        return cost
-    about = f"about {longer.expected}" if longer.expected else "no"
-    more = f"would break {about} more image{'s' * (longer.expected != 1)} (at most {longer.high}, 95 %)"
-    return f"{cost} A search {longer.factor:g} times as long at {card.setting.headline} {more}."
+    return f"{cost} {card.longer.text}" if card.longer else cost
 
 
 def table(card: "Card") -> Table:
     """The curve: one row per bound, accuracies in percent with the 95 % interval of the worst case."""
     title = f"{card.subject.name}: % right of {card.data.images:,} images, preset {card.setting.preset}"
-    rows = numbers_table(title, "bound", "noise", "FGSM", "PGD", "worst case", "95 %")
+    rows = numbers_table(title, "bound", "noise", "paper's FGSM", "paper's PGD", "worst case", "95 %")
     for point in card.curve:
         attacked = (point.noise, point.fgsm, point.pgd)
         cells = [f"{share.percent:.1f}" if point.eps != 0 else "" for share in attacked]
@@ -195,8 +192,10 @@ def _verify(context: typer.Context, path: Path, target: str | None, **options: A
         count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
         print(f"Not confirmed: {images} adversarial images checked, {count}.")
         raise typer.Exit(1)
-    confirmed = "Confirmed" if verification.complete else "Confirmed in part"
-    print(f"{confirmed}: {images} adversarial images lie within their bounds and are misclassified as the card says.")
+    confirmed = "the clean accuracy is that of the card" if verification.complete else "the card's counts fit together"
+    made = f"{images} adversarial images lie within their bounds and are misclassified as the card says"
+    made = made if images else "there is no adversarial image to check, because no attack broke an image"
+    print(f"Confirmed{' in part' * (not verification.complete)}: {confirmed}, and {made}.")
 
 
 def report(runs: Annotated[list[Path], typer.Argument(metavar="RUN...")], out: Html) -> None:

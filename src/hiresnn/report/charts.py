@@ -234,7 +234,7 @@ def templates() -> Environment:
         words.bound,
         words.breakable,
         words.attack,
-        words.in_words,
+        words.with_labels,
         words.number,
         words.plain,
         duration,

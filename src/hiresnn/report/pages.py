@@ -28,7 +28,7 @@ from hiresnn.report.charts import Chart, Dot, Series, legend, number_axis
 CARD = f"audit/{CARD_NAME}"
 PRICE = "training price, passes per image"
 SCRIPT = Path(__file__).parent / "templates" / "sort.js"
-CURVES = {"worst": "worst case", "pgd": "PGD as in the paper", "fgsm": "FGSM as in the paper", "noise": "random noise"}
+CURVES = {"worst": "worst case", "pgd": "the paper's PGD", "fgsm": "the paper's FGSM", "noise": "random noise"}
 """Field of a point of the curve -> its name, the most important first."""
 SIZES = {"wide": (760, 380), "narrow": (350, 300)}
 """Width and height of the two drawings of a curve; the style sheet shows one, depending on the width of the screen."""
@@ -102,8 +102,8 @@ def curve(card: Card) -> Markup:
     worst, pgd = words.percent(headline.worst.percent), words.percent(headline.pgd.percent)
     description = (
         f"Lines over {len(points)} bounds: {', '.join(CURVES.values())}. At the headline bound "
-        f"{words.bound(headline.bound)} the worst case is {worst} percent and PGD says {pgd}. All values are in the "
-        "table below."
+        f"{words.bound(headline.bound)} the worst case is {worst} percent and the paper's PGD says {pgd}. "
+        "All values are in the table below."
     )
     frame = {"y": charts.percent_axis("accuracy, %"), "title": f"Accuracy of {card.subject.name} by bound"}
     frame |= {"description": description, "mark": (points.index(headline), "headline")}
@@ -146,7 +146,7 @@ def heat(card: Card) -> dict[str, Any]:
     """The heat map of the screening: accuracy under each attack alone (columns) with each gradient rule alone (rows).
 
     "cells" has the pairs that were tried, "lowest" the lowest percentage of a column unless all rules leave the same,
-    "controls" the attacks that use no gradient, and so no rule.
+    "controls" the attacks that use no gradient, and so no rule, and "used" the rules of the attacks on all images.
     """
     screening = card.screening
     rules = dict.fromkeys([*screening.selected, *screening.dropped, *(report.rule for report in screening.rules)])
@@ -160,6 +160,13 @@ def heat(card: Card) -> dict[str, Any]:
         "attacks": list(left),
         "cells": cells,
         "lowest": {attack: min(percents) for attack, percents in left.items() if len(percents) > 1},
+        "used": {
+            rule
+            if rule in rules
+            else rule.partition("/")[0]  # variants of a rule, such as assg/start=1, are not screened
+            for text in [*screening.selected, *(row.rule or "" for row in card.attacks)]
+            for rule in text.split("+")
+        },
         "controls": [(cell.attack, cell.standing) for cell in tried if cell.rule not in rules],
     }
 
@@ -309,7 +316,7 @@ class Entry(NamedTuple):
     def worst(self) -> Share:
         """What ranks a network: its number to report, of a random one by majority vote."""
         assert self.card is not None
-        return self.card.random.attacked.vote if self.card.random else self.point.worst
+        return self.card.worst
 
 
 class Group(NamedTuple):

@@ -55,16 +55,19 @@ NAMES = {
     "momentum": "momentum PGD",
 }  # fmt: skip
 RULE_NAMES = {"assg": "ASSG", "bptr": "BPTR", "rga": "RGA", "hart": "HART", "pdsg": "PDSG"}
+PAPER = {"fgsm": "the paper's FGSM", "pgd": "the paper's PGD"}  # with no option, as the protocol of an audit names them
 UNITS = {"iterations": "steps", "restarts": "starts", "queries": "queries", "draws": "draws", "targets": "targets"}
 LOSSES = {"dlr": "DLR", "dlr-targeted": "targeted DLR", "margin": "margin", "cross-entropy": "cross-entropy"}
 
 
 def attack(label: str) -> str:
-    """An attack as one says it, such as "SA-PGD with ASSG, 100 steps"; a label that is none of the package's as it is.
+    """An attack as one says it, such as "SA-PGD of 100 steps under ASSG"; a label of another attack as it is.
 
     >>> attack("sa-pgd:iterations=100,loss=dlr,finish=100,rule=assg/start=1")
-    'SA-PGD with ASSG (start=1), 100 steps, DLR loss, then a Square search of 100 queries'
+    'SA-PGD of 100 steps under ASSG (start=1), DLR loss, then a Square search of 100 queries'
     """
+    if label in PAPER:
+        return PAPER[label]
     name, _, rest = label.removesuffix(" (added)").partition(":")
     if name not in NAMES:
         return label
@@ -73,28 +76,31 @@ def attack(label: str) -> str:
     for rule in filter(None, options.pop("rule", "").split("+")):
         head, _, detail = rule.partition("/")
         rules.append(RULE_NAMES.get(head, head) + (f" ({detail})" if detail else ""))
-    said = [NAMES[name] + (f" with {' and '.join(rules)}" if rules else "")]
+    length = [f" of {options.pop(option)} {UNITS[option]}" for option in ("iterations", "queries") if option in options]
+    said = [NAMES[name] + "".join(length) + (f" under {' and '.join(rules)}" if rules else "")]
     finish = options.pop("finish", "")
     for option, value in options.items():
         unit = UNITS.get(option)
         switch = option.replace("_", " ") if value == "true" else f"{option} {value}"
         other = f"{LOSSES.get(value, value)} loss" if option == "loss" else switch
+        other = f"later starts on one image in {value}" if option == "narrow" else other
         said.append(f"{value} {unit[:-1] if value == '1' else unit}" if unit else other)
     said += [f"then a Square search of {finish} queries"] if finish else []
     return ", ".join(said) + (" (added)" if label.endswith(" (added)") else "")
 
 
-def in_words(text: str, rows: Iterable[Any]) -> Markup:
-    """A sentence in which each attack of `rows` is said, with its exact label on hover."""
-    labels = {str(escape(row.label)): row.label for row in rows if ":" in row.label and attack(row.label) != row.label}
-    if not labels:
-        return escape(text)
+def in_words(text: str, rows: Iterable[Any], form: str = "{said}") -> str:
+    """A sentence in which each attack of `rows` is said; `form` may hold its exact label, too."""
+    labels = [row.label for row in rows if ":" in row.label and attack(row.label) != row.label]
     longest_first = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
+    if not labels:
+        return text
+    return re.sub(longest_first, lambda match: form.format(said=attack(match[0]), label=match[0]), text)
 
-    def said(match: re.Match[str]) -> str:
-        return Markup('<span title="{}">{}</span>').format(labels[match[0]], attack(labels[match[0]]))
 
-    return Markup(re.sub(longest_first, said, str(escape(text))))
+def with_labels(text: str, rows: Iterable[Any]) -> Markup:
+    """The same as HTML, with the exact label of each attack on hover."""
+    return Markup(in_words(escape(text), rows, '<span title="{label}">{said}</span>'))
 
 
 def number(value: float | None) -> str:
